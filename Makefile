@@ -1,0 +1,64 @@
+# Two commands: `make quickstart` runs the main job, `make test` checks the code. Needs python 3.10-3.13 and a package index.
+
+PYTHON ?= python3
+DATASET ?= digits
+OUTPUT ?= runs/quickstart
+VENV := .venv
+BIN := $(VENV)/bin
+# What decides which packages are installed; a stamp newer than these means that nothing is left to install.
+INSTALL_INPUTS := setup.py pyproject.toml tfadv/version.py
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help quickstart test lint types pytest wheel bazel clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make quickstart [DATASET=digits|mnist]  install, then train, attack, evaluate, cross-check, export, report"
+	@echo "make test                               install, then lint, types and all tests"
+	@echo "make wheel                              build dist/*.whl"
+	@echo "make bazel                              build and run the fast tests under Bazel"
+	@echo "make clean | distclean                  remove caches and build outputs | and $(VENV)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info[:2] <= (3, 13) else "tfadv needs Python 3.10 to 3.13, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip  # pip 23 resolves this list for hours
+
+# Editable, so that a change in the clone takes effect at once and no stale copy of it is left in build/.
+$(VENV)/.installed: $(INSTALL_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[crosscheck]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(INSTALL_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,crosscheck]'
+	@touch $@ $(VENV)/.installed
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python -m trainers.quickstart --dataset=$(DATASET) --output=$(OUTPUT)
+
+test: lint types pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+# pytest ends with status 5 when it selects no test, and make passes any status but 0 on as a failure.
+pytest: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+wheel: $(VENV)/.installed-dev
+	rm -rf build
+	$(BIN)/python -m build --wheel
+
+bazel:
+	tools/bazel/test.sh
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,190 @@
+"""Projected gradient descent (Madry et al. 2018) and, as one step of it, the fast gradient method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfadv.balls import BALLS, per_example
+from tfadv.objectives import OBJECTIVES
+from tfadv.validation import UserError, check_epsilon
+
+Predictor = Callable[[tf.Tensor], tf.Tensor]
+KEEP = ("best", "last")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pgd:
+    """Settings of `pgd`.
+
+    Attributes:
+        epsilon, step_size: radius and step in input units (8/255 for images in [0, 1], never 8); a number, or a tuple
+            with one for each example.
+        steps: gradient steps of one start.
+        norm: a name of `tfadv.balls.BALLS`.
+        objective: a name of `tfadv.objectives.OBJECTIVES`; what is ascended.
+        random_start: starts uniformly in the ball (PGD); False starts at the image (BIM, Kurakin 2017).
+        restarts: random starts; an example is fooled if one of them fools it.
+        keep: "best" returns the first adversarial iterate, else the one of highest objective; "last" returns the last
+            iterate of the last start, as the papers and other libraries do.
+        seed: of the starts; example i of a data set starts from (seed, restart, i).
+        bounds: (lowest, highest) input value.
+    """
+
+    epsilon: Any = 8 / 255
+    step_size: Any = 2 / 255
+    steps: int = 10
+    norm: str = "linf"
+    objective: str = "cross_entropy"
+    random_start: bool = True
+    restarts: int = 1
+    keep: str = "best"
+    seed: int = 0
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_config(self)
+        check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
+        for name in ("steps", "restarts"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.restarts > 1 and not self.random_start:
+            raise UserError("restarts > 1 needs random_start=True: every restart at the image itself is the same attack")
+        if self.restarts > 1 and self.keep == "last":
+            raise UserError("restarts > 1 needs keep='best': the last iterate of the last start forgets the others")
+
+
+def check_config(config: Any) -> None:
+    """Refuses a norm, an objective or a `keep` that does not exist, naming the ones that do."""
+    for name, allowed in (("norm", BALLS), ("objective", OBJECTIVES), ("keep", KEEP)):
+        if getattr(config, name) not in allowed:
+            raise UserError(f"{name} must be one of {sorted(allowed)}, got {getattr(config, name)!r}")
+
+
+class Progress(NamedTuple):
+    """State of every example between two steps; all [B, ...].
+
+    Attributes:
+        x_adv: where the search stands.
+        best: the first adversarial iterate, else the one of highest objective so far.
+        best_value: objective at `best`, [B].
+        found: `best` is misclassified, [B].
+        taken: gradient steps taken, [B] int32.
+    """
+
+    x_adv: tf.Tensor
+    best: tf.Tensor
+    best_value: tf.Tensor
+    found: tf.Tensor
+    taken: tf.Tensor
+
+
+def clamp(x: tf.Tensor, x_adv: tf.Tensor, epsilon: tf.Tensor, norm: str, bounds: tuple[float, float]) -> tf.Tensor:
+    """The point of ball and box that the search continues from: ball first, then box (the box only shrinks |delta|)."""
+    return tf.clip_by_value(x + BALLS[norm].project(x_adv - x, epsilon), *bounds)
+
+
+def begin(x: tf.Tensor, start: tf.Tensor, epsilon: tf.Tensor, *, config: Pgd) -> Progress:
+    """The state before the first step, at `start` moved into box and ball of radius `epsilon` (scalar or [B])."""
+    count = tf.shape(x)[0]
+    x_adv = clamp(x, start, epsilon, config.norm, config.bounds)
+    return Progress(
+        x_adv,
+        x_adv,
+        tf.fill([count], tf.constant(float("-inf"), x.dtype)),
+        tf.zeros([count], tf.bool),
+        tf.zeros([count], tf.int32),
+    )
+
+
+def look(logits: tf.Tensor, y: tf.Tensor, objective: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """(misclassified [B], objective [B]) of `logits`; ties of the largest logit go to the lower class, as argmax does."""
+    wrong = tf.argmax(logits, axis=-1, output_type=tf.int32) != y
+    return wrong, OBJECTIVES[objective](y, logits)
+
+
+def keep_best(state: Progress, x_adv: tf.Tensor, wrong: tf.Tensor, value: tf.Tensor) -> Progress:
+    """Takes `x_adv` where it is the first adversarial iterate, or the best of those that are not."""
+    better = ~state.found & (wrong | (value > state.best_value))
+    return state._replace(
+        best=tf.where(per_example_mask(better, x_adv), x_adv, state.best),
+        best_value=tf.where(better, value, state.best_value),
+        found=state.found | wrong,
+    )
+
+
+def per_example_mask(mask: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Reshapes booleans [B] so that they broadcast against `like` [B, ...]."""
+    return tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(like) - 1], tf.int32)], 0))
+
+
+def advance(
+    model: Predictor,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    state: Progress,
+    epsilon: tf.Tensor,
+    step_size: tf.Tensor,
+    until: tf.Tensor,
+    *,
+    config: Pgd,
+) -> Progress:
+    """Takes gradient steps until every example has taken `until` [B] of them; one that has waits.
+
+    epsilon and step_size are scalars or [B]: tensors, so that a sweep never retraces. Looks at each iterate before it
+    leaves it; the iterate that stands at the end has not been looked at yet.
+    """
+    ball = BALLS[config.norm]
+
+    def step(state: Progress) -> tuple[Progress]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(state.x_adv)
+            logits = model(state.x_adv)
+            wrong, value = look(logits, y, config.objective)
+            total = tf.reduce_sum(value)
+        active = state.taken < until
+        ascent = ball.ascent(tape.gradient(total, state.x_adv))
+        moved = clamp(x, state.x_adv + per_example(step_size, x) * ascent, epsilon, config.norm, config.bounds)
+        if config.keep == "best":
+            state = keep_best(state, state.x_adv, wrong & active, tf.where(active, value, state.best_value))
+        return (
+            state._replace(
+                x_adv=tf.where(per_example_mask(active, x), moved, state.x_adv),
+                taken=state.taken + tf.cast(active, tf.int32),
+            ),
+        )
+
+    # Not `for _ in tf.range`: Keras does not run AutoGraph on train_step.
+    return tf.while_loop(lambda state: tf.reduce_any(state.taken < until), step, (state,))[0]
+
+
+def finish(model: Predictor, y: tf.Tensor, state: Progress, *, config: Pgd) -> tf.Tensor:
+    """The adversarial images, after a look at the iterate that nobody has looked at yet."""
+    if config.keep == "last":
+        return state.x_adv
+    return keep_best(state, state.x_adv, *look(model(state.x_adv), y, config.objective)).best
+
+
+def pgd(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: Pgd) -> tf.Tensor:
+    """Ascends the objective over {x' : ||x' - x|| <= epsilon, x' in bounds} (Madry et al. 2018, arXiv:1706.06083, sec. 2).
+
+    x' <- clip(x + project(x' - x + step_size * ascent(gradient))), from one `start`; the engine repeats it for
+    `config.restarts` starts.
+
+    Args:
+        model: inputs [B, ...] -> logits [B, K]; inference mode.
+        x, start: float32 [B, ...] in `bounds`; start = x gives BIM, a random point gives PGD. A start outside the ball
+            is projected onto it.
+        y: int32 labels [B].
+
+    Returns:
+        x_adv, like x.
+    """
+    until = tf.fill([tf.shape(x)[0]], config.steps)
+    state = advance(
+        model, x, y, begin(x, start, config.epsilon, config=config), config.epsilon, config.step_size, until, config=config
+    )
+    return finish(model, y, state, config=config)

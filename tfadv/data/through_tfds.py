@@ -1,0 +1,158 @@
+"""Reading a data set through TensorFlow Datasets (TFDS), and saying in one line what to do where that cannot work."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from tfadv.data.spec import Arrays, DatasetSpec
+from tfadv.validation import UserError
+
+# TFDS itself retries an unreachable host ten times with growing pauses, for minutes. One short look decides.
+REACH_SECONDS = 10.0
+_READ_BATCH = 1_000
+
+
+def builder(spec: DatasetSpec, data_dir: str | os.PathLike | None) -> Any:
+    """The TFDS builder of `spec` over `data_dir`; None is the TFDS default (TFDS_DATA_DIR, else ~/tensorflow_datasets).
+
+    Raises:
+        UserError: TFDS cannot read the description of the data set in that folder.
+    """
+    import tensorflow_datasets as tfds
+    from google.protobuf import json_format
+
+    folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    try:
+        return tfds.builder(spec.name, data_dir=folder)
+    except (OSError, ValueError, AssertionError, json_format.Error) as error:
+        raise UserError(
+            f"data_dir: the data set {spec.name!r} in {folder} cannot be opened ({error}); delete its folder and "
+            "prepare it again"
+        ) from error
+
+
+def is_prepared(tfds_builder: Any) -> bool:
+    """Whether the data set is complete in its folder: TFDS writes dataset_info.json last, then renames the folder."""
+    import tensorflow as tf
+
+    return tf.io.gfile.exists(os.path.join(os.fspath(tfds_builder.data_dir), "dataset_info.json"))
+
+
+def root(tfds_builder: Any) -> str:
+    """The folder that a user gives as `data_dir`: <root>/<name>/<version> is the folder of the data set."""
+    return str(pathlib.Path(os.fspath(tfds_builder.data_dir)).parent.parent)
+
+
+def read(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> Arrays:
+    """The images float32 [N, H, W, C] in [0, 1] and labels int32 [N] of a split, in the order of the prepared files."""
+    import tensorflow as tf
+
+    dataset = _stream(spec, split, data_dir, autocache=False)
+    count = int(dataset.cardinality())
+    x, y = np.empty((count, *spec.shape), np.float32), np.empty((count,), np.int32)
+    filled = 0
+    try:
+        for images, labels in dataset.batch(_READ_BATCH).as_numpy_iterator():
+            x[filled : filled + len(labels)] = images
+            y[filled : filled + len(labels)] = labels
+            filled += len(labels)
+    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+        raise UserError(
+            f"data_dir: the files of {spec.name!r} are damaged ({error.message}); delete their folder and prepare the "
+            "data set again"
+        ) from error
+    x /= np.float32(255)
+    return x, y
+
+
+def stream(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> Any:
+    """A `tf.data.Dataset` of (image float32 [H, W, C] in [0, 1], label int32 []), in the order of the prepared files.
+
+    Data sets under 250 MiB are kept in memory as 8-bit images after the first complete pass.
+    """
+    import tensorflow as tf
+
+    def scale(image: Any, label: Any) -> tuple[Any, Any]:
+        return tf.cast(image, tf.float32) / 255.0, tf.cast(label, tf.int32)
+
+    return _stream(spec, split, data_dir, autocache=True).map(scale, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _stream(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None, *, autocache: bool) -> Any:
+    """(image uint8 [H, W, C], label int64 []) of a split, in the order of the prepared files, downloaded if need be."""
+    import tensorflow_datasets as tfds
+
+    tfds_builder = builder(spec, data_dir)
+    if not is_prepared(tfds_builder):
+        _download(spec, tfds_builder)
+    found = tfds_builder.info.splits[split].num_examples
+    if found != spec.splits[split]:
+        raise UserError(
+            f"data_dir: split {split!r} of {spec.name!r} in {tfds_builder.data_dir} holds {found} examples instead of "
+            f"{spec.splits[split]}; delete that folder and prepare the data set again"
+        )
+    # One file after the other, each from its start: the same order on every machine, however many readers there are.
+    order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=autocache)
+    return tfds_builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, read_config=order)
+
+
+def _download(spec: DatasetSpec, tfds_builder: Any) -> None:
+    """Lets TFDS download and prepare the data set, or says in one line how to supply it."""
+    import requests
+    import tensorflow_datasets as tfds
+
+    by_hand = pathlib.Path(root(tfds_builder), "downloads", "manual")  # where TFDS itself looks before it downloads
+    urls = [url for url, info in tfds_builder.url_infos.items() if not (by_hand / str(info.filename)).exists()]
+    obstacle = unreachable(urls[0]) if urls else None
+    if obstacle is not None:
+        raise UserError(_how_to_supply(spec, tfds_builder, obstacle))
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        tfds_builder.download_and_prepare(download_config=config)
+    except (tfds.download.DownloadError, tfds.download.download_manager.NonMatchingChecksumError) as error:
+        raise UserError(_how_to_supply(spec, tfds_builder, str(error))) from error
+    except requests.RequestException as error:
+        raise UserError(_how_to_supply(spec, tfds_builder, f"the download broke off: {error}")) from error
+    except OSError as error:
+        raise UserError(f"cannot prepare {spec.name!r} in {tfds_builder.data_dir}: {error}") from error
+
+
+def unreachable(url: str) -> str | None:
+    """Why the host of `url` cannot be reached within `REACH_SECONDS`, or None if it answers, with whatever status.
+
+    The usual variables (HTTPS_PROXY, NO_PROXY, ...) are honored.
+    """
+    failure: list[str | None] = ["no answer"]
+
+    def look() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
+                failure[0] = None
+        except urllib.error.HTTPError:
+            failure[0] = None
+        except (OSError, ValueError) as error:
+            failure[0] = str(getattr(error, "reason", error))
+
+    # In a thread, because the time limit of a request does not cover the search for the address of the host.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS)
+    return None if failure[0] is None else f"{urlsplit(url).hostname} cannot be reached: {failure[0]}"
+
+
+def _how_to_supply(spec: DatasetSpec, tfds_builder: Any, obstacle: str) -> str:
+    folder = root(tfds_builder)
+    return (
+        f"data set {spec.name!r} is not in data_dir {folder} and cannot be downloaded ({obstacle}); either connect "
+        f"this machine to the network, so that TensorFlow Datasets downloads it, or prepare it from the original files "
+        f"({', '.join(spec.archives)}): python -m trainers.prepare_data --dataset={spec.name} --archives=FOLDER "
+        f"--data_dir={folder} (tfadv-prepare-data once installed)"
+    )

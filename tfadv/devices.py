@@ -1,0 +1,69 @@
+"""What the machine at hand can do: whether XLA pays, and whether its CPU multiplies bfloat16 natively."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+JIT_MODES = ("auto", "on", "off")
+PRECISIONS = ("auto", "float32", "bfloat16")
+_BFLOAT16_SEARCH = "auto_mixed_precision_onednn_bfloat16"
+
+
+@functools.cache
+def has_accelerator() -> bool:
+    """True where TensorFlow sees a GPU or a TPU."""
+    return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+
+
+def wants_xla(jit: str) -> bool:
+    """Resolves jit="auto": XLA on a GPU or TPU; on a CPU a graph, because oneDNN's kernels are several times faster.
+
+    Measured on two cores with the Madry MNIST net: 720-840 image-steps/s under XLA:CPU against 2,800-3,300.
+
+    Raises:
+        ValueError: `jit` is not one of `JIT_MODES`.
+    """
+    if jit not in JIT_MODES:
+        raise ValueError(f"jit must be one of {list(JIT_MODES)}, got {jit!r}")
+    return has_accelerator() if jit == "auto" else jit == "on"
+
+
+@functools.cache
+def cpu_has_bfloat16() -> bool:
+    """True where the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX-BF16), as Linux reports it."""
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def wants_bfloat16(precision: str) -> bool:
+    """Resolves precision="auto": bfloat16 gradients where a CPU without accelerator multiplies them natively.
+
+    Raises:
+        ValueError: `precision` is not one of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
+    return cpu_has_bfloat16() and not has_accelerator() if precision == "auto" else precision == "bfloat16"
+
+
+@contextlib.contextmanager
+def matrix_products(bfloat16: bool) -> Iterator[None]:
+    """Inside the block graphs on the CPU multiply in bfloat16 through oneDNN (True) or as they were written (False).
+
+    The option is read at each call of a `tf.function`, so one and the same function runs in both; nothing outside the
+    block changes, and the model's layers and policies are not touched.
+    """
+    before = bool(tf.config.optimizer.get_experimental_options().get(_BFLOAT16_SEARCH, False))
+    tf.config.optimizer.set_experimental_options({_BFLOAT16_SEARCH: bfloat16})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_BFLOAT16_SEARCH: before})

@@ -1,0 +1,85 @@
+"""What an attack ascends: objectives of (labels, logits), one value for each example, larger = closer to an error.
+
+Labels are integers [B] or distributions [B, K]; logits are float [B, K]. Nothing is averaged over the batch, so the
+gradient of one example never depends on its neighbors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfadv.soft_labels import one_hot
+
+# A logit that no class can reach: masks the true class out of a maximum without making infinities.
+_MASKED = -1e9
+
+
+def _distribution(labels: tf.Tensor, classes: int) -> tf.Tensor:
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype.is_integer and labels.shape.rank == 1:
+        return tf.one_hot(labels, classes)  # An attack's labels were checked once; its loop does not check them again.
+    return one_hot(labels, classes)
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """-sum_k y_k log softmax(z)_k, per example.
+
+    Args:
+        labels: int [B] or [B, 1], or float distributions [B, K].
+        logits: [B, K].
+
+    Returns:
+        [B], nats, >= 0.
+    """
+    logits = tf.cast(logits, tf.float32)
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype.is_integer and labels.shape.rank == 1:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+    return tf.nn.softmax_cross_entropy_with_logits(_distribution(labels, logits.shape[-1]), logits)
+
+
+def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """max_{k != y} z_k - z_y, per example: positive exactly when the example is misclassified.
+
+    The objective of Carlini and Wagner 2017 (arXiv:1608.04644), eq. f6 without its confidence cut; the papers call it
+    "cw", "CW" or "correct-wrong" (it is not their optimization attack). Its gradient does not vanish when the
+    softmax saturates.
+
+    Returns:
+        [B], logit units.
+    """
+    logits = tf.cast(logits, tf.float32)
+    truth = _distribution(labels, logits.shape[-1])
+    true_logit = tf.reduce_sum(truth * logits, axis=-1)
+    return tf.reduce_max(logits + _MASKED * truth, axis=-1) - true_logit
+
+
+def difference_of_logits_ratio(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """-(z_y - max_{k != y} z_k) / (z_(1) - z_(3)), per example; unchanged by scaling or shifting the logits.
+
+    DLR, eq. 6 of Croce and Hein 2020 (arXiv:2003.01690), with their 1e-12 in the denominator. z_(i) is the i-th
+    largest logit, so at least three classes are needed; with two use `margin`.
+
+    Returns:
+        [B], dimensionless, in [-1, 1].
+
+    Raises:
+        ValueError: fewer than three classes.
+    """
+    if logits.shape[-1] is not None and logits.shape[-1] < 3:
+        raise ValueError(
+            f"the dlr objective needs at least 3 classes, got {logits.shape[-1]} logits; use objective='margin'"
+        )
+    logits = tf.cast(logits, tf.float32)
+    ranked = tf.sort(logits, axis=-1, direction="DESCENDING")
+    return margin(labels, logits) / (ranked[:, 0] - ranked[:, 2] + 1e-12)
+
+
+Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "dlr": difference_of_logits_ratio,
+}

@@ -1,0 +1,49 @@
+"""Trains a named experiment: python -m trainers.train --experiment=NAME --workdir=DIR (again to resume or to grow)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from absl import app, flags
+
+from tfadv import training
+from tfadv.experiments import EXPERIMENTS
+from tfadv.validation import UserError, exit_cleanly
+
+_EXPERIMENT = flags.DEFINE_string("experiment", None, "What to train; an unknown name lists the known ones.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints, logs and the classifier.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
+_STEPS = flags.DEFINE_integer("steps", None, "Trains for this many steps instead of the experiment's.")
+_LIMIT = flags.DEFINE_integer("limit", None, "Trains on a seeded, stratified subset of this many examples.")
+_SEED = flags.DEFINE_integer("seed", None, "Replaces the experiment's seed.")
+_CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Steps between checkpoints and log lines.", lower_bound=1)
+_KEEP_EVERY = flags.DEFINE_integer("keep_every", None, "Keeps a classifier at every multiple of this many steps.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _EXPERIMENT.value not in EXPERIMENTS:
+        raise UserError(f"experiment must be one of {', '.join(EXPERIMENTS)}; got {_EXPERIMENT.value!r}")
+    changes = {"steps": _STEPS.value, "limit": _LIMIT.value, "seed": _SEED.value}
+    experiment = dataclasses.replace(
+        EXPERIMENTS[_EXPERIMENT.value], **{name: value for name, value in changes.items() if value is not None}
+    )
+    metrics = training.run(
+        experiment,
+        _WORKDIR.value,
+        data_dir=_DATA_DIR.value,
+        checkpoint_every=_CHECKPOINT_EVERY.value,
+        keep_every=_KEEP_EVERY.value,
+        report=lambda line: print(line, flush=True),
+    )
+    print(json.dumps(metrics))
+
+
+def run() -> None:
+    app.run(exit_cleanly(main))
+
+
+if __name__ == "__main__":
+    run()
