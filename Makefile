@@ -5,8 +5,8 @@ DATASET ?= digits
 OUTPUT ?= runs/quickstart
 VENV := .venv
 BIN := $(VENV)/bin
-# What decides which packages are installed; a stamp newer than these means that nothing is left to install.
-INSTALL_INPUTS := setup.py pyproject.toml tfadv/version.py
+# The stamps are newer than everything that an install reads, so that an unchanged clone is not installed again.
+SOURCES := setup.py pyproject.toml README.md $(shell find tfadv trainers attacks -type f -not -name '*.pyc')
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -25,14 +25,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip  # pip 23 resolves this list for hours
 
-# Editable, so that a change in the clone takes effect at once and no stale copy of it is left in build/.
-$(VENV)/.installed: $(INSTALL_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[crosscheck]'
-	@touch $@
+# Not editable: an editable install cannot place trainers/ and attacks/ inside tfadv, and the console commands would
+# not find them. What runs from the clone's root (`python -m ...`, pytest) imports the clone itself. The build folder is
+# removed because setuptools would pack the files that an older build left in it.
+INSTALL = rm -rf build && $(BIN)/python -m pip install --disable-pip-version-check
 
-$(VENV)/.installed-dev: $(INSTALL_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,crosscheck]'
-	@touch $@ $(VENV)/.installed
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	$(INSTALL) '.[crosscheck]'
+	@rm -rf build && touch $@
+
+$(VENV)/.installed-dev: $(SOURCES) | $(BIN)/python
+	$(INSTALL) '.[dev,crosscheck]'
+	@rm -rf build && touch $(VENV)/.installed $@
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m trainers.quickstart --dataset=$(DATASET) --output=$(OUTPUT)
@@ -53,8 +57,8 @@ wheel: $(VENV)/.installed-dev
 	rm -rf build
 	$(BIN)/python -m build --wheel
 
-bazel:
-	tools/bazel/test.sh
+bazel: $(VENV)/.installed-dev
+	sh tools/bazel/test.sh
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

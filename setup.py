@@ -2,7 +2,8 @@
 
 The wheel holds the top-level package `tfadv` alone. The program folders `trainers/` and `attacks/` of a clone are
 mapped into it as `tfadv.trainers` and `tfadv.programs`: leaves that no module of the library imports and that have no
-`__init__.py`, so that `python -m trainers.train` works from a clone and `tfadv-train` from any folder.
+`__init__.py`, so that `python -m trainers.train` works from a clone and `tfadv-train` from any folder. Install it
+plainly: an editable install of setuptools cannot map a folder without `__init__.py` into a package.
 """
 
 import pathlib

@@ -21,6 +21,7 @@ FLOORS = {
     "validation": 0,
     "files": 0,
     "devices": 0,
+    "progress": 0,
     "balls": 0,
     "soft_labels": 0,
     "objectives": 0,

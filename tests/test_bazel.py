@@ -83,10 +83,10 @@ def test_the_dependencies_of_the_libraries_point_down_the_floors():
 
     def floor(label):
         tag = known[label]["tags"][0]
-        return generate.TOP_FLOOR if tag == "index" else int(tag.removeprefix("floor_"))
+        return generate.Tree(REPOSITORY).top if tag == "index" else int(tag.removeprefix("floor_"))
 
     libraries = [label for label in known if label.startswith("//tfadv")]
-    assert {floor(label) for label in libraries} >= {0, 1, 2, 3, 4, 5}
+    assert {floor(label) for label in libraries} >= set(generate.Tree(REPOSITORY).floors.values())
     for label in libraries:
         folder = label[2:].split(":")[0]
         for dep in (full(dep, folder) for dep in known[label].get("deps", [])):
@@ -102,18 +102,22 @@ def test_only_higher_floors_may_see_a_library():
             floor = int(rule["tags"][0].removeprefix("floor_"))
             assert rule["visibility"] == [f"//:floor_{floor + 1}"], label
     groups = {rule["name"]: rule for rule in rules_of(REPOSITORY / "BUILD") if rule["rule"] == "package_group"}
-    for floor in range(1, generate.TOP_FLOOR):
+    for floor in range(1, generate.Tree(REPOSITORY).top):
         assert groups[f"floor_{floor}"]["includes"] == [f":floor_{floor + 1}"]
     for room, floor in generate.Tree(REPOSITORY).floors.items():
         if (REPOSITORY / "tfadv" / room).is_dir():
             assert f"//tfadv/{room}" in groups[f"floor_{floor}"]["packages"]
 
 
-def test_the_fast_run_finds_tests_of_every_low_floor():
-    """The tests that CI runs under Bazel are those without the tag "slow"."""
-    tests = {label: rule for label, rule in targets().items() if rule["rule"] == "pytest_test"}
-    fast = {tag for rule in tests.values() if "slow" not in rule.get("tags", []) for tag in rule.get("tags", [])}
-    assert fast >= {"floor_0", "floor_1", "floor_2", "external"}
+def test_every_tag_of_the_fast_run_selects_a_test():
+    """CI runs the tests with one of the tags in .bazelrc and without the tag "slow"."""
+    text = (REPOSITORY / ".bazelrc").read_text()
+    (filters,) = re.findall(r"^test:fast --test_tag_filters=(\S+)$", text, re.MULTILINE)
+    wanted = set(filters.split(",")) - {"-slow"}
+    assert "-slow" in filters
+    assert wanted >= {"floor_0", "floor_1", "repository"}
+    tests = [set(rule["tags"]) for rule in targets().values() if rule["rule"] == "pytest_test"]
+    assert {tag for tags in tests if "slow" not in tags for tag in tags & wanted} == wanted
 
 
 TOY = {
@@ -122,7 +126,7 @@ TOY = {
     "tfadv/losses/__init__.py": "from tfadv.losses.trades import trades",
     "tfadv/losses/trades.py": "from tfadv.balls import clip",
     "trainers/train.py": "import tfadv",
-    "tests/test_architecture.py": "FLOORS = {'balls': 0, 'losses': 1}",
+    "tests/test_architecture.py": "FLOORS = {'balls': 0, 'losses': 1}\nTOP = 6",
     "tests/losses/test_trades.py": "from tfadv import losses\ndef test_a(): pass",
 }
 
@@ -189,7 +193,7 @@ def test_data_files_of_a_room_are_listed_and_its_readme_is_not(tmp_path):
         ("def test_a(tmp_path): pass", ["floor_1"]),
     ],
 )
-def test_the_tags_of_a_test_say_its_floor_and_how_it_runs(tmp_path, source, tags):
+def test_the_tags_of_a_test_say_what_it_tests_and_how_it_runs(tmp_path, source, tags):
     """slow: every test of the file is; external: it reads files that Bazel does not track, so no cached result."""
     conftest = "ROOT = __file__\nDATA = ROOT + '/data'\ndef shared_data(): return DATA\ndef other(): return 1"
     changes = {"tests/losses/test_trades.py": source, "tests/conftest.py": conftest}
@@ -197,11 +201,26 @@ def test_the_tags_of_a_test_say_its_floor_and_how_it_runs(tmp_path, source, tags
 
 
 @pytest.mark.parametrize(
+    ("file", "tag"),
+    [
+        ("test_balls.py", "floor_0"),
+        ("losses/deep/test_a.py", "floor_1"),
+        ("trainers/test_train.py", "floor_6"),
+        ("test_readme.py", "repository"),
+    ],
+)
+def test_the_place_of_a_test_file_gives_its_tag(tmp_path, file, tag):
+    path = pathlib.PurePath("tests", file)
+    rule = toy_target(tmp_path, {str(path): "def test_a(): pass"}, str(path.parent / "BUILD"), path.stem)
+    assert rule["tags"] == [tag]
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"tfadv/losses/trades.py": "import tfadv"}, "tfadv/losses/trades.py:1 imports the whole package"),
         ({"tfadv/cutout.py": ""}, "tfadv.cutout has no floor; add it to FLOORS in tests/test_architecture.py"),
-        ({"tests/test_architecture.py": ""}, "tests/test_architecture.py has no table FLOORS"),
+        ({"tests/test_architecture.py": ""}, "tests/test_architecture.py has no constant FLOORS"),
         ({"tfadv/balls.py": "def"}, "invalid syntax"),
     ],
 )

@@ -1,6 +1,7 @@
 """The wheel: what it holds, and that its console commands work from any folder of a machine without this clone."""
 
 import ast
+import concurrent.futures
 import configparser
 import os
 import re
@@ -75,7 +76,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 def away(tmp_path) -> tuple[Path, dict[str, str]]:
     """An empty folder to run in, and an environment that does not lead back to the clone."""
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return tmp_path, {**variables, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+    return tmp_path, {**variables, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 @pytest.mark.slow
@@ -138,13 +139,31 @@ def test_the_installed_package_is_not_the_clone(installed, away):
     assert stated == version()
 
 
+def source_of(command: str) -> str:
+    """The text of the program file behind a command: "tfadv-train" -> trainers/train.py."""
+    package, module = COMMANDS[command].removesuffix(":run").rsplit(".", 1)
+    folder = next(folder for folder, place in MAPPED.items() if place == package.replace(".", "/"))
+    return (ROOT / folder / f"{module}.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_prints_its_help_from_any_folder(installed, away, command):
+def test_every_command_prints_its_own_help_from_any_folder(installed, away):
+    """Its docstring and its flags, as `python -m` prints them; two at a time, because each loads TensorFlow."""
     folder, environment = away
-    done = call([installed / command, "--helpshort"], cwd=folder, environment=environment)
-    assert "flags:" in done.stdout, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = {
+            command: pool.submit(call, [installed / command, "--helpshort"], folder, environment)
+            for command in COMMANDS
+        }
+    for command, future in runs.items():
+        done = future.result()
+        assert "Traceback" not in done.stderr, done.stderr
+        source = source_of(command)
+        assert ast.get_docstring(ast.parse(source)).splitlines()[0] in done.stdout, command
+        flags = re.findall(r"""flags\.DEFINE_\w+\(\s*["'](\w+)["']""", source)
+        assert flags
+        missing = [flag for flag in flags if not re.search(rf"--(\[no\])?{flag}:", done.stdout)]
+        assert missing == [], f"{command} --helpshort does not list these flags"
     assert list(folder.iterdir()) == []
 
 

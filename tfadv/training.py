@@ -129,7 +129,9 @@ def batches(experiment: Experiment, x: tf.Tensor, y: tf.Tensor, start: int, stop
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, position = step // steps_per_epoch, step % steps_per_epoch
         rows = tf.random.experimental.index_shuffle(
-            tf.cast(position * size + tf.range(size, dtype=tf.int64), tf.int32), seeded(_ORDER, epoch), max_index=count - 1
+            tf.cast(position * size + tf.range(size, dtype=tf.int64), tf.int32),
+            seeded(_ORDER, epoch),
+            max_index=count - 1,
         )
         features, targets = tf.gather(images, rows), tf.gather(labels, rows)
         for number, augmentation in enumerate(experiment.augment):
@@ -249,9 +251,8 @@ def run(
                 tf.summary.scalar(name, value)
         writer.flush()
         left = (experiment.steps - step) * (time.monotonic() - began) / (step - first)
-        report(
-            f"step {step:,}/{experiment.steps:,}  loss {values['loss']:.4f}  {rate:,.0f} images/s  {left / 60:.1f} min left"
-        )
+        pace = f"{rate:,.0f} images/s  {left / 60:.1f} min left"
+        report(f"step {step:,}/{experiment.steps:,}  loss {values['loss']:.4f}  {pace}")
 
     classifier = classifier_of(experiment, trainee)
     save(classifier, workdir / "model.keras")
@@ -323,14 +324,14 @@ def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManage
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         raise UserError(
-            f"checkpoint {manager.latest_checkpoint} cannot be read ({str(error).splitlines()[0]}); remove it to go back to "
-            "the one before, or name another workdir"
+            f"checkpoint {manager.latest_checkpoint} cannot be read ({str(error).splitlines()[0]}); remove it to go "
+            "back to the one before, or name another workdir"
         ) from error
     return int(trainee.optimizer.iterations)
 
 
 class _Log:
-    """metrics.jsonl, one row for each checkpoint; rows newer than the checkpoint that a run resumes from are dropped."""
+    """metrics.jsonl, one row for each checkpoint; rows newer than the one that a run resumes from are dropped."""
 
     def __init__(self, path: pathlib.Path, step: int) -> None:
         self.path, self.rows = path, []

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from absl import flags, logging
 
 # Float rounding of a resized or normalized image may leave the box by a few units in the last place.
 _RANGE_TOLERANCE = 1e-5
@@ -24,6 +25,8 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
     """
 
     def guarded(argv: list[str]) -> int:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # TensorFlow logs a line for each checkpoint; progress is ours to show.
         try:
             main(argv)
         except UserError as error:
@@ -57,7 +60,9 @@ def check_images(x: Any, bounds: tuple[float, float] = (0.0, 1.0), name: str = "
         raise UserError(f"{name} must have a batch axis and at least one feature axis, got shape {array.shape}")
     if array.size and not np.isfinite(array).all():
         bad = int((~np.isfinite(array.reshape(len(array), -1))).any(axis=1).sum())
-        raise UserError(f"{name} must be finite, got NaN or infinity in {bad} of {len(array)} images; drop or repair them")
+        raise UserError(
+            f"{name} must be finite, got NaN or infinity in {bad} of {len(array)} images; drop or repair them"
+        )
     if array.size:
         smallest, largest = float(array.min()), float(array.max())
         if smallest < low - _RANGE_TOLERANCE or largest > high + _RANGE_TOLERANCE:
@@ -120,8 +125,8 @@ def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, stric
     low, high = bounds
     if norm == "linf" and values.size and values.max() > high - low:
         text = (
-            f"epsilon {float(values.max()):g} is wider than the whole range [{low:g}, {high:g}] of an image; epsilon is in "
-            f"the image's own units: write 8/255, not 8"
+            f"epsilon {float(values.max()):g} is wider than the whole range [{low:g}, {high:g}] of an image; it is "
+            "in the image's own units: write 8/255, not 8"
         )
         if strict:
             raise UserError(text)
@@ -144,6 +149,6 @@ def check_logits(logits: Any) -> None:
         raise UserError("the model gives NaN or infinite logits on these images; check its weights and its input range")
     if (array >= 0).all() and (array <= 1).all() and np.allclose(array.sum(axis=1), 1, atol=1e-5):
         raise UserError(
-            "the model gives probabilities (each row lies in [0, 1] and sums to 1), but logits are needed: remove the final "
-            "softmax, or wrap the model so that it returns log-probabilities"
+            "the model gives probabilities (each row lies in [0, 1] and sums to 1), but logits are needed: remove the "
+            "final softmax, or wrap the model so that it returns log-probabilities"
         )

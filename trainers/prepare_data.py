@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from tfadv import data
 from tfadv.data.prepare import prepare
@@ -34,6 +34,12 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     # A polite kill then cleans up like any other end of the program.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.WARNING)  # TFDS would speak of downloads that do not happen
+    if not sys.stderr.isatty():
+        import tensorflow_datasets as tfds
+
+        tfds.disable_progress_bar()  # a log file wants the lines of `prepare`, not a thousand states of a bar
     result = prepare(_DATASET.value, _ARCHIVES.value, _DATA_DIR.value)
     print(f"{_DATASET.value} {'was already prepared' if result.already else 'is prepared'} in {result.folder}")
 

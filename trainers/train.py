@@ -11,13 +11,17 @@ from tfadv import training
 from tfadv.experiments import EXPERIMENTS
 from tfadv.validation import UserError, exit_cleanly
 
-_EXPERIMENT = flags.DEFINE_string("experiment", None, "What to train; an unknown name lists the known ones.", required=True)
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", None, "What to train; an unknown name lists the known ones.", required=True
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints, logs and the classifier.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
 _STEPS = flags.DEFINE_integer("steps", None, "Trains for this many steps instead of the experiment's.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Trains on a seeded, stratified subset of this many examples.")
 _SEED = flags.DEFINE_integer("seed", None, "Replaces the experiment's seed.")
-_CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", 1_000, "Steps between checkpoints and log lines.", lower_bound=1)
+_CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every", 1_000, "Steps between checkpoints and log lines.", lower_bound=1
+)
 _KEEP_EVERY = flags.DEFINE_integer("keep_every", None, "Keeps a classifier at every multiple of this many steps.")
 
 

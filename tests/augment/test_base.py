@@ -1,9 +1,11 @@
 """What holds for every augmentation: purity, the numbering of a dataset's elements, and clear refusals."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -141,8 +143,21 @@ def test_the_cardinality_is_kept(config):
 
 
 def test_the_order_of_the_elements_is_kept():
-    dataset = tf.data.Dataset.range(200).map(lambda i: (tf.zeros([2]), i)).apply(augment.GaussianNoise())
-    assert [int(y) for _, y in dataset] == list(range(200))
+    """Every fifth element takes longer than its successors, which must wait for it."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Slow(Augmentation):
+        seed: int = 0
+
+        def augment(self, x, y, seed):
+            def wait(number):
+                time.sleep(0.01 if number % 5 == 0 else 0)
+                return number
+
+            return x, tf.numpy_function(wait, [y], tf.int64, stateful=False)
+
+    dataset = tf.data.Dataset.range(40).map(lambda i: (tf.zeros([2]), i)).apply(Slow())
+    assert [int(y) for _, y in dataset] == list(range(40))
 
 
 def test_static_shapes_are_kept():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv.augment import AUGMENTATIONS, AugmentationLayer, FeatureSmoothing, GaussianNoise, Mixup
+from tfadv.augment import AUGMENTATIONS, AugmentationLayer, FeatureSmoothing, GaussianNoise, Mixup, gaussian_noise
 from tfadv.validation import UserError
 
 X = np.full([6, 4, 4, 1], 0.5, np.float32)
@@ -38,6 +38,13 @@ def test_the_seed_is_that_of_the_augmentation_unless_given():
     )
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
+
+
+def test_the_layers_of_two_augmentations_with_one_seed_share_no_draws():
+    """The seed that Keras hands out is salted with the name of the augmentation before it is used."""
+    raw = keras.random.SeedGenerator(3).next()
+    unsalted, _ = gaussian_noise(X, None, config=GaussianNoise(), seed=raw)
+    assert not np.array_equal(AugmentationLayer(GaussianNoise(), seed=3)(X, training=True), unsalted)
 
 
 @every

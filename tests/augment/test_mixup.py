@@ -32,12 +32,12 @@ def test_the_weight_of_unlike_points_is_beta_distributed():
 
 @pytest.mark.parametrize("alpha", [0.05, 0.3, 1.0, 8.0, 1e4])
 def test_beta_has_its_mean_and_variance(alpha):
-    """Mean 1/2, variance 1 / (4 (2 alpha + 1)); 20,000 draws, 5 standard errors of each."""
-    draws = beta(20_000, alpha, tf.constant(SEED)).numpy().astype(np.float64)
+    """Mean 1/2, variance 1 / (4 (2 alpha + 1)); 100,000 draws, 5 standard errors of each."""
+    draws = beta(100_000, alpha, tf.constant(SEED)).numpy().astype(np.float64)
     law = scipy.stats.beta(alpha, alpha)
     assert ((draws >= 0) & (draws <= 1)).all()
-    assert abs(draws.mean() - 0.5) < 5 * law.std() / 20_000**0.5
-    spread = ((draws - 0.5) ** 2).std() / 20_000**0.5
+    assert abs(draws.mean() - 0.5) < 5 * law.std() / 100_000**0.5
+    spread = ((draws - 0.5) ** 2).std() / 100_000**0.5
     assert abs(((draws - 0.5) ** 2).mean() - 1 / (4 * (2 * alpha + 1))) < 5 * spread
     if alpha >= 0.3:  # below, float32 rounds much of the mass to exactly 0 and 1
         assert scipy.stats.kstest(draws, law.cdf).pvalue > 1e-4

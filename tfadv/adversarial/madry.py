@@ -61,7 +61,9 @@ class AdversarialTraining(keras.Model):
             loss = self.compute_loss(x=x_adv, y=y, y_pred=logits, sample_weight=sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, self.trainable_weights), self.trainable_weights, strict=True))
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(scaled, self.trainable_weights), self.trainable_weights, strict=True)
+        )
         return self.compute_metrics(x_adv, y, logits, sample_weight=sample_weight)
 
     def get_config(self) -> dict[str, Any]:
@@ -75,6 +77,8 @@ class AdversarialTraining(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AdversarialTraining:
         config = dict(config)
-        config["classifier"] = keras.saving.deserialize_keras_object(config["classifier"], custom_objects=custom_objects)
+        config["classifier"] = keras.saving.deserialize_keras_object(
+            config["classifier"], custom_objects=custom_objects
+        )
         config["attack"] = attacks.from_dict(config["attack"])
         return cls(**config)

@@ -47,6 +47,7 @@ def from_dict(values: dict[str, Any]) -> Any:
     """
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     kinds = {kind.__name__: kind for kind in ATTACKS}
-    if fields.get("class") not in kinds:
-        raise UserError(f"an attack's class must be one of {sorted(kinds)}, got {fields.get('class')!r}")
-    return kinds[fields.pop("class")](**fields)
+    name = str(fields.pop("class", None))
+    if name not in kinds:
+        raise UserError(f"an attack's class must be one of {sorted(kinds)}, got {name!r}")
+    return kinds[name](**fields)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from tfadv import devices
 from tfadv.attacks.fgm import Fgm
-from tfadv.attacks.pgd import Pgd, Progress, advance, begin, look
+from tfadv.attacks.pgd import Pgd, Progress, advance, begin, look, measure, move
 from tfadv.balls import BALLS
 from tfadv.models.predictor import predictor
 from tfadv.validation import UserError, check_images, check_labels, check_logits
@@ -35,12 +36,15 @@ class Outcome:
     Attributes:
         x_adv: float32 [N, ...], in ball and box.
         adversarial: bool [N]; x_adv is misclassified, verified in float32.
+        ever_adversarial: bool [N]; some iterate was, verified in float32. The same for keep="best"; for keep="last" it
+            counts what returning the last iterate throws away.
         gradient_evaluations: gradients computed, counted per image.
         precision: of the search, "float32" or "bfloat16".
     """
 
     x_adv: np.ndarray
     adversarial: np.ndarray
+    ever_adversarial: np.ndarray
     gradient_evaluations: int
     precision: str
 
@@ -57,7 +61,9 @@ class CompiledAttack:
         self._bfloat16 = devices.wants_bfloat16(precision)
         self._batch_size = batch_size or _DEFAULT_BATCH_SIZE
         self._classes: int | None = None
-        settings = self._pgd
+        # The programs always remember the best iterate; whether an example leaves when it is fooled, and with which
+        # iterate, is decided between them.
+        settings = dataclasses.replace(self._pgd, keep="best")
         compile_options = {"jit_compile": True} if devices.wants_xla(jit) else {}
 
         @tf.function(**compile_options)
@@ -65,22 +71,33 @@ class CompiledAttack:
             return advance(self._predict, x, y, Progress(*state), epsilon, step_size, until, config=settings)
 
         @tf.function(**compile_options)
+        def measure_batch(x_adv, y):  # type: ignore[no-untyped-def]
+            return measure(self._predict, x_adv, y, settings.objective)
+
+        @tf.function(**compile_options)
+        def move_batch(x, state, measured, epsilon, step_size, until):  # type: ignore[no-untyped-def]
+            return move(x, Progress(*state), measured, epsilon, step_size, until, config=settings)
+
+        @tf.function(reduce_retracing=True, **compile_options)
         def look_batch(x, y):  # type: ignore[no-untyped-def]
             return look(self._predict(x), y, settings.objective)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)] * 2 + [tf.TensorSpec([None], tf.int32)])
-        def draw(example, restart, shape):  # type: ignore[no-untyped-def]
-            root = tf.constant([settings.seed, 0], tf.int32)
-
+        @functools.cache
+        def drawer(shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
             def one(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-                seed = tf.random.experimental.stateless_fold_in(root, pair[1])
+                seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int32), pair[1])
                 seed = tf.random.experimental.stateless_fold_in(seed, pair[0])
-                return BALLS[settings.norm].sample(tf.concat([[1], shape], 0), seed)[0]
+                return BALLS[settings.norm].sample((1, *shape), seed)[0]
 
-            return tf.map_fn(one, (example, restart), fn_output_signature=tf.float32)
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)] * 2)
+            def draw(example, restart):  # type: ignore[no-untyped-def]
+                return tf.map_fn(one, (example, restart), fn_output_signature=tf.float32)
+
+            return draw
 
         # XLA and eager code draw different numbers from one seed, so starts are drawn here, outside the program.
-        self._advance, self._look, self._draw = advance_batch, look_batch, draw
+        self._look, self._drawer = look_batch, drawer
+        self._advance, self._measure, self._move = advance_batch, measure_batch, move_batch
 
     @property
     def precision(self) -> str:
@@ -90,7 +107,7 @@ class CompiledAttack:
     @property
     def traces(self) -> int:
         """Number of programs traced so far: one for each batch shape."""
-        return self._advance.experimental_get_tracing_count()
+        return (self._measure if self._bfloat16 else self._advance).experimental_get_tracing_count()
 
     def __call__(self, x: Any, y: Any, start: Any = None) -> tf.Tensor:
         """Adversarial images for `x` [N, ...] with labels `y`, like x; `start` as in `run`."""
@@ -147,7 +164,8 @@ class _Session:
         self.step_size = self._each(self.config.step_size, "step_size")
         self.queue = collections.deque((row, 0) for row in range(count))
         self.result, self.value = x.copy(), np.full(count, -np.inf, np.float32)
-        self.adversarial, self.finished, self.evaluations = np.zeros(count, bool), 0, 0
+        self.adversarial, self.ever = np.zeros(count, bool), np.zeros(count, bool)
+        self.finished, self.evaluations = 0, 0
         self._open(min(attack._batch_size, count))
 
     def _each(self, value: Any, name: str) -> np.ndarray:
@@ -174,7 +192,7 @@ class _Session:
             self._shrink()
             self._advance()
             self._release()
-        return Outcome(self.result, self.adversarial, self.evaluations, self.attack.precision)
+        return Outcome(self.result, self.adversarial, self.ever, self.evaluations, self.attack.precision)
 
     def _fill(self) -> None:
         """Moves examples from the queue into empty slots."""
@@ -185,9 +203,8 @@ class _Session:
         self.row[free], self.restart[free] = rows, restarts
         start = self.x[rows]
         if self.config.random_start:
-            shape = np.array(self.x.shape[1:], np.int32)
             radius = self.epsilon[rows].reshape([-1] + [1] * (self.x.ndim - 1))
-            drawn = self.attack._draw(self.index[rows], restarts.astype(np.int32), shape).numpy()
+            drawn = self.attack._drawer(self.x.shape[1:])(self.index[rows], restarts.astype(np.int32)).numpy()
             start = start + radius * drawn
         if self.start is not None:
             given = restarts == 0
@@ -211,26 +228,35 @@ class _Session:
         rows, occupied = np.maximum(self.row, 0), self.row >= 0
         before = self.state.taken
         until = np.where(occupied, np.minimum(before + _STRIDE, self.config.steps), before).astype(np.int32)
-        with devices.matrix_products(bfloat16=self.attack._bfloat16):
-            state = self.attack._advance(
-                self.x[rows], self.y[rows], tuple(self.state), self.epsilon[rows], self.step_size[rows], until
-            )
-            # Reading the result inside the block keeps the precision chosen for it.
-            self.state = Progress(*(np.array(column) for column in state))
+        x, y, radius, step = self.x[rows], self.y[rows], self.epsilon[rows], self.step_size[rows]
+        state: tuple[Any, ...] = tuple(self.state)
+        if self.attack._bfloat16:
+            # The option rewrites every operation between two matrix products, also the projection (seen: |delta| 0.1035
+            # for epsilon 0.1). So the gradient is one program, in bfloat16, and the step another, without products.
+            for _ in range(int((until - before).max())):
+                with devices.matrix_products(bfloat16=True):
+                    measured = self.attack._measure(state[0], y)
+                state = self.attack._move(x, state, measured, radius, step, until)
+        else:
+            with devices.matrix_products(bfloat16=False):
+                state = self.attack._advance(x, y, state, radius, step, until)
+        self.state = Progress(*(np.array(column) for column in state))
         self.evaluations += int((self.state.taken - before)[occupied].sum())
 
     def _release(self) -> None:
         """Verifies in float32 who is done, records them, and frees their slots."""
         state, occupied = self.state, self.row >= 0
-        keeps_best = self.config.keep == "best"
-        claimed = np.flatnonzero(occupied & state.found) if keeps_best else np.zeros(0, int)
+        claimed = np.flatnonzero(occupied & state.found & ~self.ever[self.row])
         wrong, value = self._verify(claimed, state.best)
-        self._leave(claimed[wrong], state.best, value[wrong], fooled=True)
+        self.ever[self.row[claimed[wrong]]] = True
         # A success of a bfloat16 search that float32 does not confirm is no success: the search goes on.
         state.found[claimed[~wrong]], state.best_value[claimed[~wrong]] = False, value[~wrong]
+        if self.config.keep == "best":
+            self._leave(claimed[wrong], state.best, value[wrong], fooled=True)
         done = np.flatnonzero((self.row >= 0) & (state.taken >= self.config.steps))
         wrong, value = self._verify(done, state.x_adv)
-        last = wrong | (value >= state.best_value[done]) if keeps_best else np.ones(len(done), bool)
+        self.ever[self.row[done[wrong]]] = True
+        last = wrong | (value >= state.best_value[done]) | (self.config.keep == "last")
         self._leave(done[wrong], state.x_adv, value[wrong], fooled=True)
         self._leave(done[~wrong & last], state.x_adv, value[~wrong & last], fooled=False)
         self._leave(done[~wrong & ~last], state.best, state.best_value[done[~wrong & ~last]], fooled=False)

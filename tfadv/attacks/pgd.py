@@ -52,7 +52,9 @@ class Pgd:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.restarts > 1 and not self.random_start:
-            raise UserError("restarts > 1 needs random_start=True: every restart at the image itself is the same attack")
+            raise UserError(
+                "restarts > 1 needs random_start=True: every restart at the image itself is the same attack"
+            )
         if self.restarts > 1 and self.keep == "last":
             raise UserError("restarts > 1 needs keep='best': the last iterate of the last start forgets the others")
 
@@ -101,7 +103,7 @@ def begin(x: tf.Tensor, start: tf.Tensor, epsilon: tf.Tensor, *, config: Pgd) ->
 
 
 def look(logits: tf.Tensor, y: tf.Tensor, objective: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """(misclassified [B], objective [B]) of `logits`; ties of the largest logit go to the lower class, as argmax does."""
+    """(misclassified [B], objective [B]) of `logits`; ties go to the lower class, as argmax does."""
     wrong = tf.argmax(logits, axis=-1, output_type=tf.int32) != y
     return wrong, OBJECTIVES[objective](y, logits)
 
@@ -121,6 +123,47 @@ def per_example_mask(mask: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(like) - 1], tf.int32)], 0))
 
 
+def measure(model: Predictor, x_adv: tf.Tensor, y: tf.Tensor, objective: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(misclassified [B], objective [B], its gradient like x_adv) at `x_adv`; the one costly part of a step."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x_adv)
+        wrong, value = look(model(x_adv), y, objective)
+        total = tf.reduce_sum(value)
+    gradient = tape.gradient(total, x_adv)
+    if gradient is None:
+        raise UserError(
+            "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is inside); "
+            "attack it by transfer, or through a differentiable stand-in"
+        )
+    return wrong, value, gradient
+
+
+def move(
+    x: tf.Tensor,
+    state: Progress,
+    measured: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+    epsilon: tf.Tensor,
+    step_size: tf.Tensor,
+    until: tf.Tensor,
+    *,
+    config: Pgd,
+) -> Progress:
+    """One step from what was `measured` at state.x_adv, for every example that has taken fewer than `until` [B].
+
+    The iterate is kept, if it is the best, before it is left; the point moved to has not been looked at yet.
+    """
+    wrong, value, gradient = measured
+    active = state.taken < until
+    stepped = state.x_adv + per_example(step_size, x) * BALLS[config.norm].ascent(gradient)
+    moved = clamp(x, stepped, epsilon, config.norm, config.bounds)
+    if config.keep == "best":
+        state = keep_best(state, state.x_adv, wrong & active, tf.where(active, value, state.best_value))
+    return state._replace(
+        x_adv=tf.where(per_example_mask(active, x), moved, state.x_adv),
+        taken=state.taken + tf.cast(active, tf.int32),
+    )
+
+
 def advance(
     model: Predictor,
     x: tf.Tensor,
@@ -134,28 +177,12 @@ def advance(
 ) -> Progress:
     """Takes gradient steps until every example has taken `until` [B] of them; one that has waits.
 
-    epsilon and step_size are scalars or [B]: tensors, so that a sweep never retraces. Looks at each iterate before it
-    leaves it; the iterate that stands at the end has not been looked at yet.
+    epsilon and step_size are scalars or [B]: tensors, so that a sweep never retraces.
     """
-    ball = BALLS[config.norm]
 
     def step(state: Progress) -> tuple[Progress]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.x_adv)
-            logits = model(state.x_adv)
-            wrong, value = look(logits, y, config.objective)
-            total = tf.reduce_sum(value)
-        active = state.taken < until
-        ascent = ball.ascent(tape.gradient(total, state.x_adv))
-        moved = clamp(x, state.x_adv + per_example(step_size, x) * ascent, epsilon, config.norm, config.bounds)
-        if config.keep == "best":
-            state = keep_best(state, state.x_adv, wrong & active, tf.where(active, value, state.best_value))
-        return (
-            state._replace(
-                x_adv=tf.where(per_example_mask(active, x), moved, state.x_adv),
-                taken=state.taken + tf.cast(active, tf.int32),
-            ),
-        )
+        measured = measure(model, state.x_adv, y, config.objective)
+        return (move(x, state, measured, epsilon, step_size, until, config=config),)
 
     # Not `for _ in tf.range`: Keras does not run AutoGraph on train_step.
     return tf.while_loop(lambda state: tf.reduce_any(state.taken < until), step, (state,))[0]
@@ -169,7 +196,7 @@ def finish(model: Predictor, y: tf.Tensor, state: Progress, *, config: Pgd) -> t
 
 
 def pgd(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: Pgd) -> tf.Tensor:
-    """Ascends the objective over {x' : ||x' - x|| <= epsilon, x' in bounds} (Madry et al. 2018, arXiv:1706.06083, sec. 2).
+    """Ascends the objective over {x' : ||x' - x|| <= epsilon, x' in bounds} (Madry et al. 2018, arXiv:1706.06083).
 
     x' <- clip(x + project(x' - x + step_size * ascent(gradient))), from one `start`; the engine repeats it for
     `config.restarts` starts.
@@ -185,6 +212,13 @@ def pgd(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, confi
     """
     until = tf.fill([tf.shape(x)[0]], config.steps)
     state = advance(
-        model, x, y, begin(x, start, config.epsilon, config=config), config.epsilon, config.step_size, until, config=config
+        model,
+        x,
+        y,
+        begin(x, start, config.epsilon, config=config),
+        config.epsilon,
+        config.step_size,
+        until,
+        config=config,
     )
     return finish(model, y, state, config=config)

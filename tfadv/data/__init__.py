@@ -64,13 +64,12 @@ def arrays(name: str, split: str, data_dir: str | os.PathLike | None = None, lim
 def load(name: str, split: str, data_dir: str | os.PathLike | None = None, limit: int | None = None) -> tf.data.Dataset:
     """A split of a data set as a `tf.data.Dataset` of (image [H, W, C] float32 in [0, 1], label [] int32).
 
-    The arguments, the examples, their order and the errors are those of `arrays`; the cardinality is known.
+    The arguments, the examples, their order and the errors are those of `arrays`; the cardinality is known. The split
+    lies in memory (the largest, CIFAR-10 "train", takes 614 MB): an epoch of shuffled MNIST batches is read in 0.4 to
+    0.7 s from there and in 5 to 6 s from the compressed files, on two cores.
     """
     import tensorflow as tf
 
-    spec = _check(name, split, limit)
-    if spec.embedded is None and limit is None:
-        return through_tfds.stream(spec, split, data_dir)
     return tf.data.Dataset.from_tensor_slices(arrays(name, split, data_dir, limit))
 
 

@@ -137,6 +137,8 @@ def _workspace(root: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"another process is preparing {name!r} in {root}; wait until it has finished") from error
+        if not (work.exists() and os.path.samestat(os.fstat(handle), work.stat())):
+            raise UserError(f"another process has just finished preparing {name!r} in {root}; run again")
         _empty(work)
         try:
             yield work

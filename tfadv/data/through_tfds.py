@@ -48,60 +48,43 @@ def is_prepared(tfds_builder: Any) -> bool:
 
 def root(tfds_builder: Any) -> str:
     """The folder that a user gives as `data_dir`: <root>/<name>/<version> is the folder of the data set."""
-    return str(pathlib.Path(os.fspath(tfds_builder.data_dir)).parent.parent)
+    return os.path.dirname(os.path.dirname(os.fspath(tfds_builder.data_dir)))
 
 
 def read(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> Arrays:
-    """The images float32 [N, H, W, C] in [0, 1] and labels int32 [N] of a split, in the order of the prepared files."""
-    import tensorflow as tf
+    """The images float32 [N, H, W, C] in [0, 1] and labels int32 [N] of a split, in the order of the prepared files.
 
-    dataset = _stream(spec, split, data_dir, autocache=False)
-    count = int(dataset.cardinality())
-    x, y = np.empty((count, *spec.shape), np.float32), np.empty((count,), np.int32)
-    filled = 0
-    try:
-        for images, labels in dataset.batch(_READ_BATCH).as_numpy_iterator():
-            x[filled : filled + len(labels)] = images
-            y[filled : filled + len(labels)] = labels
-            filled += len(labels)
-    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-        raise UserError(
-            f"data_dir: the files of {spec.name!r} are damaged ({error.message}); delete their folder and prepare the "
-            "data set again"
-        ) from error
-    x /= np.float32(255)
-    return x, y
-
-
-def stream(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> Any:
-    """A `tf.data.Dataset` of (image float32 [H, W, C] in [0, 1], label int32 []), in the order of the prepared files.
-
-    Data sets under 250 MiB are kept in memory as 8-bit images after the first complete pass.
+    Raises:
+        UserError: the data set is neither in `data_dir` nor to be downloaded, or its files are damaged or incomplete.
     """
     import tensorflow as tf
-
-    def scale(image: Any, label: Any) -> tuple[Any, Any]:
-        return tf.cast(image, tf.float32) / 255.0, tf.cast(label, tf.int32)
-
-    return _stream(spec, split, data_dir, autocache=True).map(scale, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _stream(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None, *, autocache: bool) -> Any:
-    """(image uint8 [H, W, C], label int64 []) of a split, in the order of the prepared files, downloaded if need be."""
     import tensorflow_datasets as tfds
 
     tfds_builder = builder(spec, data_dir)
     if not is_prepared(tfds_builder):
         _download(spec, tfds_builder)
-    found = tfds_builder.info.splits[split].num_examples
-    if found != spec.splits[split]:
-        raise UserError(
-            f"data_dir: split {split!r} of {spec.name!r} in {tfds_builder.data_dir} holds {found} examples instead of "
-            f"{spec.splits[split]}; delete that folder and prepare the data set again"
-        )
+    remedy = f"delete {tfds_builder.data_dir} and prepare the data set again"
+    found, count = tfds_builder.info.splits[split].num_examples, spec.splits[split]
+    if found != count:
+        raise UserError(f"data_dir: {split!r} of {spec.name!r} holds {found} instead of {count} examples; {remedy}")
     # One file after the other, each from its start: the same order on every machine, however many readers there are.
-    order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=autocache)
-    return tfds_builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, read_config=order)
+    order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    dataset = tfds_builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, read_config=order)
+    x, y = np.empty((count, *spec.shape), np.float32), np.empty((count,), np.int32)
+    filled = 0
+    # Missing, cut inside an example, cut between two examples, not an image.
+    errors = tf.errors
+    damage = (errors.NotFoundError, errors.DataLossError, errors.FailedPreconditionError, errors.InvalidArgumentError)
+    try:
+        for images, labels in dataset.batch(_READ_BATCH).as_numpy_iterator():
+            x[filled : filled + len(labels)] = images
+            y[filled : filled + len(labels)] = labels
+            filled += len(labels)
+    except damage as error:
+        cause = error.message.split("}} ")[-1]  # TensorFlow puts the node between braces in front
+        raise UserError(f"data_dir: files of {spec.name!r} are missing or damaged ({cause}); {remedy}") from error
+    x /= np.float32(255)
+    return x, y
 
 
 def _download(spec: DatasetSpec, tfds_builder: Any) -> None:
@@ -126,9 +109,10 @@ def _download(spec: DatasetSpec, tfds_builder: Any) -> None:
 
 
 def unreachable(url: str) -> str | None:
-    """Why the host of `url` cannot be reached within `REACH_SECONDS`, or None if it answers, with whatever status.
+    """Why the host of `url` does not serve within `REACH_SECONDS`, or None if it answers with a status below 500.
 
-    The usual variables (HTTPS_PROXY, NO_PROXY, ...) are honored.
+    TFDS reports the statuses from 400 on at once, but keeps retrying those from 500 on. The usual variables
+    (HTTPS_PROXY, NO_PROXY, ...) are honored.
     """
     failure: list[str | None] = ["no answer"]
 
@@ -136,8 +120,8 @@ def unreachable(url: str) -> str | None:
         try:
             with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
                 failure[0] = None
-        except urllib.error.HTTPError:
-            failure[0] = None
+        except urllib.error.HTTPError as error:
+            failure[0] = f"status {error.code}" if error.code >= 500 else None
         except (OSError, ValueError) as error:
             failure[0] = str(getattr(error, "reason", error))
 
@@ -145,7 +129,7 @@ def unreachable(url: str) -> str | None:
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     thread.join(REACH_SECONDS)
-    return None if failure[0] is None else f"{urlsplit(url).hostname} cannot be reached: {failure[0]}"
+    return None if failure[0] is None else f"{urlsplit(url).hostname} is out of reach: {failure[0]}"
 
 
 def _how_to_supply(spec: DatasetSpec, tfds_builder: Any, obstacle: str) -> str:

@@ -1,4 +1,4 @@
-"""Several reports and what belongs beside them (a cross-check, an export, training curves) as one page and one table."""
+"""Several reports, and what belongs beside them (a cross-check, an export, training curves), as one page and table."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Section:
 
     Attributes:
         title: the heading.
-        text: paragraphs of plain text.
+        text: paragraphs of plain text; one text is one paragraph.
         table: a table, or None.
         curves: series name -> Curve; drawn as one plot.
         axis: what the curves run over, "training steps" or "epsilon".
     """
 
     title: str
-    text: tuple[str, ...] = ()
+    text: tuple[str, ...] | str = ()
     table: Table | None = None
     curves: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
     axis: str = "training steps"
@@ -122,9 +122,10 @@ class Collection:
             cells = (report.name, *whole, clean, *(found.get(attack, NOT_AVAILABLE) for attack in attacks))
             lines.append(cells if self.same_setting else (*cells, _setting(report)))
         head = ("model", "worst case", "95% interval", "clean", *attacks)
+        caption = "Accuracy of each model, clean and under attack"
         if not self.same_setting:
-            return Table((*head, "setting"), tuple(lines), "Accuracy of each model, clean and under attack.")
-        return Table(head, tuple(lines), f"Accuracy of each model, clean and under attack: {_setting(self.reports[0])}.")
+            return Table((*head, "setting"), tuple(lines), f"{caption}.")
+        return Table(head, tuple(lines), f"{caption}: {_setting(self.reports[0])}.")
 
     @property
     def same_setting(self) -> bool:

@@ -1,7 +1,7 @@
 """Plots of an evaluation, as Matplotlib figures built with the object interface (no pyplot, no global state).
 
 Every function takes plain data and returns a `Figure`; `to_svg` and `to_png` turn one into bytes. Widths are in inches
-at 100 pixels an inch: `WIDE` suits a desktop page, `NARROW` a phone. The palettes are Okabe and Ito's, which stay apart
+at 96 pixels an inch: `WIDE` suits a desktop page, `NARROW` a phone. The palettes are Okabe and Ito's, which stay apart
 for color-blind readers (jfly.uni-koeln.de/color, 2008); series also differ in marker and line style.
 """
 
@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tfadv.evaluation.collection import Curve
 from tfadv.evaluation.records import Examples
 from tfadv.evaluation.tables import percent
 
-WIDE, NARROW = 7.6, 3.7
+WIDE, NARROW = 9.0, 3.7
+_LEGEND_LETTERS = 44  # the longest line of a legend that fits NARROW
 _MARKERS, _LINES = "osD^vPX", ("-", "--", "-.", ":")
 
 
@@ -67,8 +71,8 @@ def _figure(width: float, height: float, theme: Theme) -> Figure:
     return figure
 
 
-def _dress(axes: Axes, theme: Theme, grid: str) -> None:
-    """Quiet axes: grid lines along `grid` ("x", "y" or "both") behind the data, no box."""
+def _dress(axes: Axes, theme: Theme, grid: Literal["x", "y", "both"]) -> None:
+    """Quiet axes: grid lines along `grid` behind the data, no box."""
     axes.set_facecolor("none")
     axes.grid(axis=grid, color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -79,9 +83,16 @@ def _dress(axes: Axes, theme: Theme, grid: str) -> None:
         label.set(color=theme.faint, fontsize=9)
 
 
+def _legend_columns(names: Iterable[str], width: float) -> int:
+    """How many legend entries fit side by side: a letter takes 0.068 inch at 9 points, the key 0.6 inch."""
+    longest = min(max(map(len, names), default=0), _LEGEND_LETTERS)
+    return max(1, int(width / (0.6 + 0.068 * longest)))
+
+
 def _legend(figure: Figure, axes: Axes, theme: Theme, columns: int) -> None:
     """A legend above the axes, where it covers no data, in the order of the series."""
     handles, labels = axes.get_legend_handles_labels()
+    labels = [textwrap.fill(label, _LEGEND_LETTERS) for label in labels]
     options: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "fontsize": 9, "labelcolor": theme.ink}
     figure.legend(handles, labels, ncols=columns, handlelength=1.8, columnspacing=1.4, **options)
 
@@ -103,12 +114,13 @@ def attack_bars(
     Returns: a figure as tall as its bars need.
     """
     labels = list(dict.fromkeys(bar.label for bars in series.values() for bar in bars))
-    lines = [textwrap.fill(_literal(label), 16 if width < 5 else 30) for label in labels]
+    lines = [textwrap.fill(_literal(label), 15 if width < 5 else 26) for label in labels]
     thickness = 0.26 if len(series) == 1 else 0.2  # inches for each bar
     gap = 0.16
     pitch = [max(thickness * len(series), 0.16 * (line.count("\n") + 1)) + gap for line in lines]
     centers = np.cumsum(pitch) - np.array(pitch) / 2 if pitch else np.zeros(0)
-    height = float(sum(pitch)) + 0.55 + (0.3 * -(-len(series) // (2 if width < 5 else 3)) if len(series) > 1 else 0)
+    columns = _legend_columns(series, width)
+    height = float(sum(pitch)) + 0.55 + (0.1 + 0.2 * math.ceil(len(series) / columns) if len(series) > 1 else 0)
     figure = _figure(width, max(height, 1.2), theme)
     axes = figure.add_subplot()
     for index, (name, bars) in enumerate(series.items()):
@@ -131,7 +143,7 @@ def attack_bars(
     axes.set_xlabel("accuracy (line: 95% interval)")
     _dress(axes, theme, "x")
     if len(series) > 1:
-        _legend(figure, axes, theme, 2 if width < 5 else 3)
+        _legend(figure, axes, theme, columns)
     return figure
 
 
@@ -166,33 +178,37 @@ def image_grid(
     adversarial = (examples.adversarial - low) / (high - low)
     difference = 0.5 + (examples.adversarial - examples.clean) / (2 * scale)
     rows = (("clean", clean), ("adversarial", adversarial), (f"difference\n±{scale:.3g}", difference))
-    rows_high, columns_wide = examples.clean.shape[1:3]
-    side = min((width - 0.9) / shown, 1.3)  # inches for each picture
-    figure = _figure(0.9 + side * shown, (side * rows_high / columns_wide) * 3 + 0.35, theme)
-    grid = figure.subplots(3, shown, squeeze=False)
+    tall, broad = examples.clean.shape[1:3]
+    side = min((width - 0.95) / shown, 1.3)  # inches from one picture to the next
+    pitch = 1.08  # the same, in pictures
+    figure = _figure(0.95 + side * shown, 0.3 + 3 * side * tall / broad, theme)
+    # One pair of axes for all pictures, in units of a picture's sides: an axes for each would take ten times as long.
+    figure.set_layout_engine("none")
+    inches = figure.get_size_inches()
+    axes = figure.add_axes((0.9 / inches[0], 0.0, side * shown / inches[0], 1 - 0.3 / inches[1]))
     # Small pictures keep their pixels; large ones are resampled, because an SVG would carry each of them in full.
-    smoothing = "none" if max(rows_high, columns_wide) <= 96 else "antialiased"
+    smoothing = "none" if max(tall, broad) <= 96 else "antialiased"
     for row, (name, pictures) in enumerate(rows):
+        top = row * pitch
+        axes.text(-0.08, top + 0.5, name, ha="right", va="center", color=theme.ink, fontsize=9)
         for column in range(shown):
-            axes, picture = grid[row, column], np.clip(pictures[column], 0, 1)
+            left, picture = column * pitch, np.clip(pictures[column], 0, 1)
             if picture.shape[-1] != 3:
                 picture = np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1)
-            axes.imshow(picture, interpolation=smoothing)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for side_line in axes.spines.values():
-                side_line.set(color=theme.grid, linewidth=0.8)
-        label = grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", color=theme.ink, fontsize=9)
-        label.set(multialignment="right")
+            axes.imshow(picture, interpolation=smoothing, extent=(left, left + 1, top + 1, top), aspect="auto")
+            axes.add_patch(Rectangle((left, top), 1, 1, fill=False, edgecolor=theme.grid, linewidth=0.8))
     for column in range(shown):
         title = f"{examples.labels[column]} → {examples.predictions[column]}"
-        grid[0, column].set_title(title, color=theme.ink, fontsize=9, pad=4)
+        axes.text(column * pitch + 0.5, -0.06, title, ha="center", va="bottom", color=theme.ink, fontsize=9)
+    axes.set_xlim(-0.01, shown * pitch)
+    axes.set_ylim(3 * pitch, -0.01)
+    axes.set_axis_off()
     return figure
 
 
 def _curves(series: Mapping[str, Curve], xlabel: str, theme: Theme, width: float) -> Figure:
-    columns = 1 if width < 5 else 3
-    figure = _figure(width, (3.0 if width < 5 else 3.6) + 0.22 * -(-len(series) // columns), theme)
+    columns = _legend_columns(series, width)
+    figure = _figure(width, (2.9 if width < 5 else 3.6) + 0.2 * math.ceil(len(series) / columns), theme)
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(series.items()):
         style: dict[str, Any] = {
@@ -205,7 +221,7 @@ def _curves(series: Mapping[str, Curve], xlabel: str, theme: Theme, width: float
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4 if width < 5 else 7))
+    axes.xaxis.set_major_locator(MaxNLocator(3 if width < 5 else 6, steps=[1, 2, 5, 10]))
     _percent_axis(axes.yaxis)
     axes.set_xlabel(_literal(xlabel))
     axes.set_ylabel("accuracy (band: 95% interval)")
@@ -240,16 +256,22 @@ def accuracy_against_steps(series: Mapping[str, Curve], *, theme: Theme = PAPER,
     return figure
 
 
+def _save(figure: Figure, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that the bundled font lacks is drawn as boxes; the page's text still shows it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, **options)
+    return buffer.getvalue()
+
+
 def to_svg(figure: Figure) -> bytes:
     """The figure as SVG: letters as outlines, no date, the same bytes for the same figure."""
-    buffer = io.BytesIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfadv"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return buffer.getvalue()
+        return _save(figure, format="svg", metadata=nothing)
 
 
 def to_png(figure: Figure) -> bytes:
     """The figure as PNG, 200 dots an inch."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return buffer.getvalue()
+    return _save(figure, format="png", dpi=200, metadata={"Software": None})

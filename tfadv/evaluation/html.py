@@ -114,8 +114,8 @@ def _example_plot(report: Report, name: str) -> Plot | None:
     return Plot(
         name,
         f"Example images of {report.name}: clean, adversarial, and their difference. After the attack: {changes}.",
-        "Above each column: true class → class that the model predicts after the attack. In the difference, mid-gray is "
-        f"no change, black is −{scale:.3g} and white +{scale:.3g} (the largest change in these images).",
+        "Above each column: true class → class that the model predicts after the attack. In the difference, mid-gray "
+        f"is no change, black is −{scale:.3g} and white +{scale:.3g} (the largest change in these images).",
         lambda theme, width: figures.image_grid(examples, report.threat.bounds, theme=theme, width=width),
     )
 
@@ -139,9 +139,14 @@ def _curve_plot(section: Section, name: str) -> Plot | None:
     return Plot(name, alt, f"Accuracy against {section.axis}; the bands are 95% intervals.", draw)
 
 
+def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as text: 0.3 -> "0.3", "linf" -> "linf", [0.0, 1.0] -> "[0.0, 1.0]"."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+
+
 def _settings(settings: Mapping[str, Any]) -> str:
     """Settings in one line: "epsilon 0.3, steps 40"."""
-    return ", ".join(f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items())
+    return ", ".join(f"{key} {text}" for key, text in _texts(settings).items())
 
 
 def _details(report: Report, plot: Plot | None) -> dict[str, Any]:
@@ -161,7 +166,7 @@ def _details(report: Report, plot: Plot | None) -> dict[str, Any]:
         "examples": plot,
         "check_counts": ", ".join(text for text in counts if not text.startswith("0 ")),
         "attack_settings": Table(("attack", "settings", "precision"), attacks, "Settings of each attack."),
-        "settings": {key: value if isinstance(value, str) else json.dumps(value) for key, value in report.settings.items()},
+        "settings": _texts(report.settings),
     }
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as data: the attacks, the per-example worst case, its interval; JSON, tables and pages of it.
+"""What an evaluation found, as data: the attacks, the per-example worst case, its interval; and its JSON and tables.
 
 The headline is the per-example worst case: an example counts as robust only if every attack of the suite failed on it.
 It bounds the true robust accuracy from above, and its interval is the exact binomial one of Clopper and Pearson
@@ -131,10 +131,10 @@ class Report:
 
     def headline(self) -> str:
         """The result in one sentence; STATEMENT belongs beside it."""
-        n, by = self.count, "" if self.rows else " (no attack was run)"
+        n, warning = self.count, "" if self.rows else "no attack was run; "
         return (
-            f"worst-case accuracy {percent(self.robust_accuracy, n)}{by} "
-            f"({n - int(self.broken.sum()):,} of {n:,}; 95% interval {percent_interval(self.interval, n)}), "
+            f"worst-case accuracy {percent(self.robust_accuracy, n)} "
+            f"({warning}{n - int(self.broken.sum()):,} of {n:,}; 95% interval {percent_interval(self.interval, n)}), "
             f"clean {percent(self.clean_accuracy, n)}"
         )
 

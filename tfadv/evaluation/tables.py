@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from typing import Any
 
 NOT_AVAILABLE = "–"
@@ -85,8 +86,15 @@ class Table:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def text(self) -> str:
-        """The table in aligned columns, two spaces apart, for a terminal."""
-        lines = [self.columns, *self.rows]
+        """The table in aligned columns, two spaces apart, for a terminal; long heads take several lines."""
+        body = [max((len(row[index]) for row in self.rows), default=0) for index in range(len(self.columns))]
+        heads = [
+            textwrap.wrap(head, max(16, width), break_long_words=False) or [""]
+            for head, width in zip(self.columns, body, strict=True)
+        ]
+        height = max(map(len, heads), default=0)
+        head_lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+        lines = [*head_lines, *self.rows]
         widths = [max(len(line[index]) for line in lines) for index in range(len(self.columns))]
         numeric = [self.is_numeric(index) for index in range(len(self.columns))]
         return "".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfadv.experiments import feature_smoothing_table1
+from tfadv.experiments import feature_smoothing_table1, quickstart
 from tfadv.training import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {**feature_smoothing_table1.EXPERIMENTS}
+EXPERIMENTS: dict[str, Experiment] = {**feature_smoothing_table1.EXPERIMENTS, **quickstart.EXPERIMENTS}

@@ -2,10 +2,125 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
+import zipfile
+from collections.abc import Iterator
+from typing import Any
 
 import keras
+import tensorflow as tf
+
+from tfadv.validation import UserError
+
+_SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_RUN_MODEL, _RUN_DESCRIPTION = "model.keras", "experiment.json"
+_KINDS = "a .keras file, a SavedModel folder, or a run folder of tfadv.training"
 
 
-def load(path: str | os.PathLike) -> keras.Model:
-    return keras.models.load_model(path)
+def load(path: str | os.PathLike) -> Any:
+    """Loads a classifier; nothing on disk is changed, and no Python code stored in the model is run.
+
+    Args:
+        path: a `.keras` file (loaded in Keras' safe mode, without its optimizer and loss), a SavedModel folder, or a
+            finished run folder of `tfadv.training.run`, whose classifier is taken.
+
+    Returns:
+        A Keras model, or the object of `tf.saved_model.load`; `tfadv.models.predictor` takes both.
+
+    Raises:
+        UserError: nothing there, not a model, damaged, or in need of custom objects that are not registered.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return _load_keras(path)
+    if not path.is_dir():
+        raise UserError(f"model path {str(path)!r} does not exist; name {_KINDS}")
+    if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
+        return _load_saved_model(path)
+    if (path / _RUN_MODEL).is_file():
+        return _load_keras(path / _RUN_MODEL)
+    if (path / _RUN_DESCRIPTION).is_file():
+        raise UserError(
+            f"model path {str(path)!r} is a training run without {_RUN_MODEL}: it has not finished; continue it, or "
+            "name one of the files in its models/ folder"
+        )
+    raise UserError(
+        f"model path {str(path)!r} is a folder without {_SAVED_MODEL_FILES[0]} or {_RUN_MODEL}, so not a model; "
+        f"name {_KINDS}"
+    )
+
+
+def _load_keras(path: pathlib.Path) -> keras.Model:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise UserError(
+            f"model file {str(path)!r} is not a .keras file, or a damaged one ({_brief(error)}); save the model again "
+            f"with model.save('name.keras'), or name {_KINDS}"
+        ) from error
+    if path.suffix != ".keras":
+        raise UserError(f"model file {str(path)!r} holds a Keras model; rename it so that it ends in .keras")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises every type for what it cannot rebuild.
+        raise UserError(f"model file {str(path)!r} {_why(config, error)}") from error
+
+
+def _load_saved_model(path: pathlib.Path) -> Any:
+    try:
+        return tf.saved_model.load(str(path))
+    except Exception as error:  # Parsing, missing variables and unknown ops each raise a type of their own.
+        raise UserError(
+            f"SavedModel {str(path)!r} is damaged, or needs something that TensorFlow {tf.__version__} does not have "
+            f"({_brief(error)}); export it again"
+        ) from error
+
+
+def _why(config: Any, error: Exception) -> str:
+    """What kept Keras from rebuilding a model of this config, and what to do."""
+    missing = sorted(set(_unregistered(config)))
+    if missing:
+        return (
+            f"needs custom objects that are not registered: {', '.join(missing)}; import the module that registers "
+            "them (keras.saving.register_keras_serializable) before loading, or export the model where it was built "
+            "as a SavedModel, which needs no Python code: tfadv.export.export_classifier(model, folder)"
+        )
+    if any(item.get("class_name") == "Lambda" for item in _objects(config)):
+        return (
+            "needs custom Python code: it holds a Lambda layer, whose code is not run from a file; replace it by a "
+            "registered layer, or export the model where it was built as a SavedModel: "
+            "tfadv.export.export_classifier(model, folder)"
+        )
+    return (
+        f"cannot be rebuilt by Keras {keras.__version__} ({_brief(error)}): it is damaged or of another version; "
+        "save it again"
+    )
+
+
+def _unregistered(config: Any) -> Iterator[str]:
+    """Names of the layers and functions in a `.keras` config that Keras has no code for."""
+    for item in _objects(config):
+        # Keras writes its own layers with registered_name null, and its own functions as plain strings.
+        name = item.get("config") if item["class_name"] == "function" else item.get("registered_name")
+        if isinstance(name, str) and keras.saving.get_registered_object(name) is None:
+            yield name
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Every serialized object inside a `.keras` config, at any depth."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _objects(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _objects(value)
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -15,6 +15,7 @@ import difflib
 import pathlib
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = "tfadv"
@@ -23,8 +24,8 @@ TESTS = "tests"
 HEADER = "# Written by tools/bazel/generate.py, which is to be run after adding a file or an import."
 IGNORED = {"__pycache__", "BUILD", "README.md"}  # Files beside the sources that no target carries.
 
-FLOORS_FILE = f"{TESTS}/test_architecture.py"  # Its table FLOORS says on which floor a room or module stands.
-TOP_FLOOR = 6  # The programs.
+# Its table FLOORS says on which floor a room or module stands, and its TOP where the programs stand.
+FLOORS_FILE = f"{TESTS}/test_architecture.py"
 
 
 class BuildError(ValueError):
@@ -104,7 +105,8 @@ class Tree:
         self.root = root
         self.modules: dict[str, str] = {}  # "tfadv.losses" -> "//tfadv/losses:losses"
         self.parsed: dict[str, ast.Module] = {}
-        self.floors = self.read_floors()
+        self.floors: dict[str, int] = self.read_constant("FLOORS")
+        self.top: int = self.read_constant("TOP")
         self.rooms = sorted({path.parent.name for path in (root / PACKAGE).glob("*/*.py")})
         for room in self.rooms:
             self.modules[f"{PACKAGE}.{room}"] = f"//{PACKAGE}/{room}:{room}"
@@ -120,11 +122,12 @@ class Tree:
             self.parsed[relative] = ast.parse((self.root / relative).read_text(encoding="utf-8"), relative)
         return self.parsed[relative]
 
-    def read_floors(self) -> dict[str, int]:
+    def read_constant(self, name: str) -> Any:
+        """The value of a constant of FLOORS_FILE, which is parsed like every other file."""
         for node in self.parse(FLOORS_FILE).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
                 return ast.literal_eval(node.value)
-        raise BuildError(f"{FLOORS_FILE} has no table FLOORS, a dictionary from room or module to floor.")
+        raise BuildError(f"{FLOORS_FILE} has no constant {name}, from which the BUILD files take the floors.")
 
     def resolve(self, dotted: str) -> str | None:
         """The target that holds a module or a name inside it; None for what is not ours."""
@@ -168,7 +171,7 @@ class Tree:
     def library(self, folder: str, name: str, srcs: list[str], data: list[str]) -> Target:
         deps = self.deps([f"{folder}/{src}" for src in srcs], strings=name == PACKAGE) - {f"//{folder}:{name}"}
         if name == PACKAGE:
-            floor, visibility = "index", f"//:floor_{TOP_FLOOR}"
+            floor, visibility = "index", f"//:floor_{self.top}"
         elif name in self.floors:
             floor, visibility = f"floor_{self.floors[name]}", f"//:floor_{self.floors[name] + 1}"
         else:
@@ -229,8 +232,10 @@ class Tree:
     def test(self, folder: str, src: str, supports: list[str], reading: set[str]) -> Target:
         tree = self.parse(f"{folder}/{src}")
         deps = self.deps([f"{folder}/{src}"], strings=True) | set(supports)
-        room = folder.removeprefix(TESTS).strip("/").split("/")[0] or src[:-3].removeprefix("test_")
-        tags = [f"floor_{self.floors[room]}"] if room in self.floors else []
+        room = folder.removeprefix(TESTS).strip("/").split("/")[0]
+        default = f"floor_{self.top}" if room else "repository"  # Tests of programs, and of the repository itself.
+        room = room or src[:-3].removeprefix("test_")
+        tags = [f"floor_{self.floors[room]}" if room in self.floors else default]
         if all_slow(tree):
             tags.append("slow")
         if _names(tree) & {"__file__", *reading}:
@@ -251,13 +256,13 @@ class Tree:
     def root_build_file(self) -> str:
         """pyproject.toml for the tests, and who may use what stands below each floor."""
         parts = [HEADER, 'exports_files(["pyproject.toml"])']
-        for floor in range(1, TOP_FLOOR + 1):
+        for floor in range(1, self.top + 1):
             # tfadv/BUILD holds modules of several floors; the imports of those are held by tests/test_bazel.py.
             packages = [f"//{PACKAGE}/{room}" for room in self.rooms if self.floors.get(room) == floor]
-            if floor == TOP_FLOOR:
+            if floor == self.top:
                 packages = [*(f"//{folder}" for folder in PROGRAM_FOLDERS), f"//{TESTS}/...", f"//{PACKAGE}"]
             group = ["package_group(", f'    name = "floor_{floor}",', *_list("packages", tuple(packages))]
-            if floor < TOP_FLOOR:
+            if floor < self.top:
                 group.append(f'    includes = [":floor_{floor + 1}"],')
             parts.append("\n".join([*group, ")"]))
         return "\n\n".join(parts) + "\n"

@@ -1,0 +1,54 @@
+"""MNIST for the tests of this room: the real one, prepared once in a session, and a small made-up one."""
+
+import dataclasses
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from tfadv import data
+from tfadv.data.prepare import prepare
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TFDS folder that holds MNIST and nothing else; takes about 15 s."""
+    folder = tmp_path_factory.mktemp("tfds")
+    prepare("mnist", shared_data / "mnist", folder)
+    return folder
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """The idx format: 0, 0, 8 (unsigned byte), number of axes; each axis as a big-endian int32; the bytes."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(int(n).to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+@pytest.fixture(params=["mnist", "fashion_mnist"])
+def small(request, tmp_path, monkeypatch) -> tuple[str, Path]:
+    """A data set cut down to 60 and 40 examples, and archives of it in the original format.
+
+    Image i of class i % 10 has the constant brightness 20 * (i % 10) + 5, so that images and labels must pair up. The
+    sizes and checksums that TFDS and the library expect are set to those of the made-up files.
+    """
+    name, splits, source = request.param, {"train": 60, "test": 40}, tmp_path / "small"
+    source.mkdir()
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        labels = (np.arange(splits[split]) % 10).astype(np.uint8)
+        write_idx(source / f"{prefix}-labels-idx1-ubyte.gz", labels)
+        images = np.broadcast_to((20 * labels + 5)[:, None, None], (len(labels), 28, 28))
+        write_idx(source / f"{prefix}-images-idx3-ubyte.gz", images)
+    builder = tfds.builder(name, data_dir=tmp_path / "unused")
+    infos = {}
+    for url, info in builder.url_infos.items():
+        content = (source / info.filename).read_bytes()
+        size, checksum = tfds.core.utils.Size(len(content)), hashlib.sha256(content).hexdigest()
+        infos[url] = dataclasses.replace(info, size=size, checksum=checksum)
+    monkeypatch.setattr(type(builder), "url_infos", infos)
+    for split, count in splits.items():
+        monkeypatch.setattr(f"tensorflow_datasets.image_classification.mnist._{split.upper()}_EXAMPLES", count)
+    monkeypatch.setitem(data.DATASETS, name, dataclasses.replace(data.DATASETS[name], splits=splits))
+    return name, source

@@ -1,0 +1,170 @@
+"""The predictor: every kind of model gives float32 logits in inference mode; what cannot is refused with the remedy."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfadv.attacks import Fgm, compiled
+from tfadv.models import predictor
+from tfadv.validation import UserError
+
+LAYERS = keras.layers
+IMAGES = np.random.default_rng(0).random([4, 2, 2, 1], np.float32)
+LABELS = np.array([0, 1, 2, 0], np.int32)
+
+
+def functional(head, *tail):
+    """A functional model: flatten, `head`, `tail`."""
+    inputs = keras.Input((2, 2, 1))
+    outputs = head(LAYERS.Flatten()(inputs))
+    for layer in tail:
+        outputs = layer(outputs)
+    return keras.Model(inputs, outputs)
+
+
+class Subclassed(keras.Model):
+    """A model whose layers do not say in which order they run; `call` takes no `training`."""
+
+    def __init__(self, activation=None):
+        super().__init__()
+        self.flatten, self.head = LAYERS.Flatten(), LAYERS.Dense(3, activation=activation)
+
+    def call(self, x):
+        return self.head(self.flatten(x))
+
+
+class Attentive(keras.Model):
+    """A softmax that weights features, not the head, in the layer that was made last."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.flatten, self.softmax = LAYERS.Dense(3), LAYERS.Flatten(), LAYERS.Softmax()
+
+    def call(self, x):
+        features = self.flatten(x)
+        return self.head(features * self.softmax(features))
+
+
+def test_a_keras_model_runs_in_inference_mode_and_is_not_changed():
+    """Dropout does nothing, batch normalization uses its moving averages and keeps them."""
+    model = functional(LAYERS.Dense(8), LAYERS.BatchNormalization(), LAYERS.Dropout(0.5), LAYERS.Dense(3))
+    before = [weight.copy() for weight in model.get_weights()]
+    predict = predictor(model)
+    np.testing.assert_array_equal(predict(IMAGES), model(IMAGES, training=False))
+    np.testing.assert_array_equal(predict(IMAGES), predict(IMAGES))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_logits_of_a_lower_precision_come_back_as_float32():
+    assert predictor(functional(LAYERS.Dense(3, dtype="bfloat16")))(IMAGES).dtype == tf.float32
+    assert predictor(lambda x: tf.cast(tf.reshape(x, [4, 4]), tf.bfloat16))(IMAGES).dtype == tf.float32
+
+
+@pytest.mark.parametrize("build", [Subclassed, Attentive])
+def test_a_subclassed_model_is_called_as_it_is(build):
+    model = build()
+    np.testing.assert_array_equal(predictor(model)(IMAGES), model(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: functional(LAYERS.Dense(3, activation="softmax")),
+        lambda: functional(LAYERS.Dense(3, activation=keras.activations.softmax)),
+        lambda: functional(LAYERS.Dense(3), LAYERS.Activation("softmax")),
+        lambda: functional(LAYERS.Dense(3), LAYERS.Softmax()),
+        lambda: functional(LAYERS.Dense(3), keras.ops.softmax),
+        lambda: functional(keras.Sequential([LAYERS.Input((4,)), LAYERS.Dense(3, activation="softmax")])),
+        lambda: keras.Sequential([LAYERS.Input((2, 2, 1)), LAYERS.Flatten(), LAYERS.Dense(3, activation="softmax")]),
+        lambda: keras.Sequential([LAYERS.Flatten(), LAYERS.Dense(3, activation="softmax")]),
+    ],
+    ids=["dense", "dense-function", "activation", "layer", "operation", "nested", "sequential", "unbuilt"],
+)
+def test_a_softmax_head_is_refused_with_the_remedy(model):
+    with pytest.raises(UserError, match=r"ends in softmax.*need logits: build it without the last activation"):
+        predictor(model())
+
+
+def test_a_softmax_inside_the_model_is_no_head():
+    predictor(functional(LAYERS.Dense(4, activation="softmax"), LAYERS.Dense(3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: Subclassed(activation="softmax"), "gives probabilities"),
+        (lambda: lambda x: tf.nn.softmax(tf.reshape(x, [-1, 4])), "gives probabilities"),
+        (lambda: lambda x: tf.reshape(x, [-1, 4]) + float("nan"), "NaN or infinite logits"),
+        (lambda: functional(LAYERS.Dense(1, activation="sigmoid")), r"shape \[batch, classes >= 2\]"),
+    ],
+    ids=["subclassed-softmax", "function-softmax", "nan", "one-output"],
+)
+def test_what_the_layers_do_not_show_is_refused_by_the_attack(model, message):
+    with pytest.raises(UserError, match=message):
+        compiled(model(), Fgm(epsilon=0.1))(IMAGES, LABELS)
+
+
+def test_a_dict_or_list_of_outputs_gives_its_logits():
+    flat = tf.reshape(IMAGES, [4, 4])
+    np.testing.assert_array_equal(predictor(lambda x: {"logits": flat, "class": x})(IMAGES), flat)
+    np.testing.assert_array_equal(predictor(lambda x: {"output_0": flat})(IMAGES), flat)
+    np.testing.assert_array_equal(predictor(lambda x: [flat])(IMAGES), flat)
+    with pytest.raises(UserError, match=r"\['a', 'b'\], none called 'logits'; pass a function"):
+        predictor(lambda x: {"a": flat, "b": flat})(IMAGES)
+    with pytest.raises(UserError, match="2 outputs; pass a function"):
+        predictor(lambda x: (flat, flat))(IMAGES)
+
+
+@pytest.mark.parametrize("model", [None, "model.keras", 3])
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(UserError, match=r"got (NoneType|str|int); a path is loaded by tfadv.models.load"):
+        predictor(model)
+
+
+def save(folder, **signatures):
+    """A SavedModel of 3 x flat(image) with these input specifications, by signature name."""
+    module = tf.Module()
+    module.factor = tf.Variable(3.0)
+
+    def function(specification):
+        return tf.function(
+            lambda *inputs: {"scores": module.factor * tf.reshape(tf.cast(inputs[0], tf.float32), [-1, 4])},
+            input_signature=specification,
+        )
+
+    functions = {name: function(specification) for name, specification in signatures.items()}
+    tf.saved_model.save(module, str(folder), signatures=functions)
+    return tf.saved_model.load(str(folder))
+
+
+def test_a_saved_model_with_signatures_only_outlives_the_name_that_held_it(tmp_path):
+    """Its functions hold variables weakly: a predictor that kept only the function would fail after collection."""
+    predict = predictor(save(tmp_path, serving_default=[tf.TensorSpec([None, 2, 2, 1], tf.float32, name="images")]))
+    gc.collect()
+    np.testing.assert_allclose(predict(tf.constant(IMAGES)), 3 * IMAGES.reshape(4, 4), rtol=1e-6)
+
+
+def test_a_saved_model_by_keras_export_gives_the_logits_of_the_model(tmp_path):
+    model = functional(LAYERS.Dense(3))
+    model.export(str(tmp_path / "exported"))
+    predict = predictor(tf.saved_model.load(str(tmp_path / "exported")))
+    gc.collect()
+    np.testing.assert_allclose(predict(tf.constant(IMAGES)), model(IMAGES), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        ({"serving_default": [tf.TensorSpec([None, 4], tf.uint8, name="bytes")]}, r"floating-point.*\(bytes: uint8\)"),
+        ({"serve": [tf.TensorSpec([None, 4], tf.float32, name=name) for name in "ab"]}, r"one batch.*a: float32, b:"),
+        ({"classify": [tf.TensorSpec([None, 4], tf.float32, name="x")]}, r"\['classify'\], none of them serve or"),
+    ],
+    ids=["uint8", "two-inputs", "other-name"],
+)
+def test_a_saved_model_without_a_fitting_signature_is_refused(tmp_path, signatures, message):
+    with pytest.raises(UserError, match=message):
+        predictor(save(tmp_path, **signatures))

@@ -1,0 +1,97 @@
+"""The program as a user runs it: the table, the JSON, and the exit status of agreement, disagreement and bad flags."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.slow
+
+# CleverHans whose single step goes down instead of up, so that the libraries must disagree.
+DOWNHILL = """
+import runpy, sys
+import cleverhans.tf2.attacks.fast_gradient_method
+fgm = sys.modules["cleverhans.tf2.attacks.fast_gradient_method"]
+right = fgm.optimize_linear
+fgm.optimize_linear = lambda grad, eps, norm: -right(grad, eps, norm)
+runpy.run_module("attacks.crosscheck", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A linear classifier of digits whose weights are the class means, as a .keras file."""
+    from tfadv import data
+
+    x, y = data.arrays("digits", "train")
+    inputs = keras.Input((28, 28, 1))
+    dense = keras.layers.Dense(10)
+    classifier = keras.Model(inputs, dense(keras.layers.Flatten()(inputs)))
+    means = np.stack([x[y == label].mean(axis=0).ravel() for label in range(10)], axis=1)
+    dense.set_weights([means, -0.5 * (means**2).sum(axis=0)])
+    path = tmp_path_factory.mktemp("model") / "linear.keras"
+    classifier.save(path)
+    return path
+
+
+def run(*flags, code=None):
+    """(status, stdout, stderr) of the program from the root of the clone."""
+    program = ["-m", "attacks.crosscheck"] if code is None else ["-c", code]
+    done = subprocess.run(
+        [sys.executable, *program, *flags],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_agreement_prints_one_table_writes_json_and_ends_with_0(model, tmp_path):
+    output = tmp_path / "out" / "crosscheck.json"
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.5", "--step_size=0.1", "--steps=8", f"--output={output}")
+    status, out, err = run(*flags, "--norm=l2")
+    assert status == 0, err
+    lines = out.strip().splitlines()
+    assert lines[0].split()[:4] == ["attack", "N", "robust", "CleverHans"]
+    assert [line.split()[0] for line in lines[1:5]] == ["FGM", "BIM-8", "PGD-8", "PGD-8"]
+    assert all(line.endswith("agrees") for line in lines[1:5])
+    rows = json.loads(output.read_text())
+    assert [row["agreed"] for row in rows] == [True] * 4
+    assert [row["examples"] for row in rows] == [50] * 4
+    assert all(0 < row["robust_accuracy"] < 1 for row in rows)
+
+
+def test_disagreement_ends_with_1_and_still_writes_the_numbers(model, tmp_path):
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.05", "--step_size=0.05", "--steps=1")
+    status, out, err = run(*flags, f"--output={tmp_path / 'crosscheck.json'}", code=DOWNHILL)
+    assert status == 1
+    assert "DISAGREES" in out
+    assert "tfadv and CleverHans disagree on: FGM linf 0.05" in err
+    assert not json.loads((tmp_path / "crosscheck.json").read_text())[0]["agreed"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=no/such.keras"], "error: model path 'no/such.keras' does not exist; name a .keras file"),
+        (["--model=x", "--step_size=0.2"], "error: config must have one step_size <= epsilon"),
+        (["--model=x", "surplus"], "unexpected arguments: ['surplus']"),
+    ],
+    ids=["path", "step", "positional"],
+)
+def test_bad_input_is_one_line_and_status_1(model, tmp_path, flags, message):
+    flags = [flag.replace("=x", f"={model}") for flag in flags]
+    status, out, err = run("--epsilon=0.1", "--step_size=0.05", "--limit=10", f"--output={tmp_path / 'o.json'}", *flags)
+    assert status == 1
+    assert message in err + out
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,148 @@
+"""The main job from end to end: train three models, attack them, cross-check, export, evaluate the exports, report."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tfadv.data
+from tfadv import export, files, training
+from tfadv.attacks import Pgd
+from tfadv.crosscheck import cleverhans
+from tfadv.evaluation import Collection, Report, Section, evaluate
+from tfadv.evaluation.tables import Table
+from tfadv.experiments import EXPERIMENTS
+from tfadv.experiments.quickstart import EPSILON
+from tfadv.models import load
+from tfadv.validation import UserError
+
+# Reader's name -> experiment; in the order of the table.
+MODELS = {
+    "natural": "natural",
+    "logit squeezing + noise + feature smoothing": "cheap",
+    "PGD adversarial training": "adversarial",
+}
+_SOURCE = "source"
+_CROSSCHECK_IMAGES = 100
+_LIMITS: dict[str, int | None] = {"digits": None, "mnist": 1_000}
+
+
+def run(
+    dataset: str,
+    output: str | os.PathLike,
+    *,
+    data_dir: str | None = None,
+    report: Callable[[str], None] = print,
+) -> Collection:
+    """Runs the main job on `dataset` and writes everything below `output`; run again, it continues where it stopped.
+
+    Writes runs/NAME (training), exports/NAME (SavedModels), report.json, report.html and the plots.
+
+    Args:
+        dataset: "digits" (embedded, no network) or "mnist" (through TFDS).
+        report: receives the lines of progress.
+
+    Raises:
+        UserError: another data set; data that cannot be had; an export that does not give the live model's numbers.
+    """
+    if dataset not in EPSILON:
+        raise UserError(f"dataset must be one of {sorted(EPSILON)}, got {dataset!r}")
+    output, began, epsilon = pathlib.Path(output), time.monotonic(), EPSILON[dataset]
+    models, training_rows = {}, []
+    for name, key in {**MODELS, "independently trained natural model": _SOURCE}.items():
+        report(f"[1/4] training: {name}")
+        experiment = EXPERIMENTS[f"quickstart_{dataset}/{key}"]
+        folder = output / "runs" / key
+        tick = time.monotonic()
+        metrics = training.run(experiment, folder, data_dir=data_dir, checkpoint_every=130, report=report)
+        models[key] = load(folder / "model.keras")
+        seconds = f"{time.monotonic() - tick:.0f} s"
+        training_rows.append((name, f"{metrics['step']:,}", seconds, f"{100 * metrics['test_accuracy']:.1f}%"))
+
+    data = tfadv.data.arrays(dataset, "test", data_dir=data_dir, limit=_LIMITS[dataset])
+
+    def judge(name: str, model: Any) -> Report:
+        source = {"an independent natural model": models[_SOURCE]}
+        return evaluate(model, data, epsilon, suite="gradient", sources=source, name=name, dataset=f"{dataset} test")
+
+    reports, export_rows = [], []
+    for name, key in MODELS.items():
+        report(f"[2/4] evaluating: {name}")
+        live = judge(name, models[key])
+        reports.append(live)
+        report(f"      {live.headline()}")
+        report(f"[3/4] exporting, and evaluating the export: {name}")
+        folder = export.export_classifier(models[key], output / "exports" / key)
+        again = judge(name, load(folder))
+        export_rows.append(_same(name, live, again))
+
+    report("[4/4] cross-checking PGD with CleverHans, from the same start")
+    x, y = (column[:_CROSSCHECK_IMAGES] for column in data)
+    config = Pgd(epsilon, epsilon / 30, 40, keep="last")
+    compared = [cleverhans.compare(models["natural"], x, y, each) for each in cleverhans.suite(config)]
+    compared.append(cleverhans.compare(models["adversarial"], x, y, config))
+    result = Collection(
+        title=f"tfadv quickstart: {dataset}",
+        description=(
+            "Three classifiers, each trained on the same images, under the same attacks. Cheap defenses are tried "
+            "against first-order attacks here; what stronger attacks leave is for a larger suite to say."
+        ),
+        reports=tuple(reports),
+        sections=(
+            Section(
+                "Cross-check with CleverHans",
+                text="The same attack by both libraries from the same start: which images are fooled, and how far "
+                "their pixels lie apart.",
+                table=_crosscheck_table(compared),
+            ),
+            Section(
+                "Exported models",
+                text="Each SavedModel was loaded again and attacked again with the same seeds.",
+                table=Table(("model", "live worst case", "export worst case", "same verdict for"), tuple(export_rows)),
+            ),
+            Section(
+                "Training",
+                table=Table(("model", "steps", "wall time", "clean test accuracy"), tuple(training_rows)),
+            ),
+        ),
+    )
+    result.save(output)
+    files.write_json(output / "crosscheck.json", [each.to_dict() for each in compared])
+    report("")
+    report(result.summary())
+    disagreeing = [each.attack for each in compared if not each.agreed]
+    if disagreeing:
+        raise UserError(f"tfadv and CleverHans disagree on: {'; '.join(disagreeing)}; see {output / 'crosscheck.json'}")
+    report(f"{time.monotonic() - began:.0f} s; open {output / 'report.html'}")
+    return result
+
+
+def _same(name: str, live: Report, exported: Report) -> tuple[str, str, str, str]:
+    """A row of the table of exports, or the error that the export is not the model."""
+    same = int((live.broken == exported.broken).sum())
+    if live.robust_accuracy != exported.robust_accuracy or not np.array_equal(live.predictions, exported.predictions):
+        raise UserError(
+            f"the export of {name!r} is not the model: worst case {exported.robust_accuracy:.4f} against "
+            f"{live.robust_accuracy:.4f}, {same} of {live.count} examples alike"
+        )
+    return (name, f"{live.robust_accuracy:.4f}", f"{exported.robust_accuracy:.4f}", f"{same} of {live.count} images")
+
+
+def _crosscheck_table(compared: list[cleverhans.Comparison]) -> Table:
+    rows = tuple(
+        (
+            each.attack,
+            f"{100 * each.robust_accuracy:.1f}%",
+            f"{100 * each.peer_robust_accuracy:.1f}%",
+            f"{100 * each.share_of_equal_flags:.1f}%",
+            f"{100 * each.share_of_differing_images:.1f}%",
+            "agrees" if each.agreed else "disagrees",
+        )
+        for each in compared
+    )
+    return Table(("attack", "tfadv", "CleverHans", "same outcome", "images that differ", "result"), rows)
