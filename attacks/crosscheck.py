@@ -40,7 +40,11 @@ def main(argv: list[str]) -> None:
     )
     model = models.load(_MODEL.value)
     x, y = data.arrays(_DATASET.value, "test", data_dir=_DATA_DIR.value, limit=_LIMIT.value)
-    comparisons = [cleverhans.compare(model, x, y, each) for each in cleverhans.suite(config)]
+    suite = cleverhans.suite(config)
+    comparisons = []
+    for number, each in enumerate(suite, start=1):
+        print(f"comparing {number} of {len(suite)} on {len(x)} images: {cleverhans.describe(each)}", file=sys.stderr)
+        comparisons.append(cleverhans.compare(model, x, y, each))
     print(cleverhans.table(comparisons))
     if _OUTPUT.value:
         files.write_json(_OUTPUT.value, [comparison.to_dict() for comparison in comparisons])

@@ -276,7 +276,7 @@ def test_saved_model_cli_runs_every_signature_in_a_process_without_tfadv(trained
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     logits = trained(x)

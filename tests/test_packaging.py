@@ -159,7 +159,8 @@ def test_every_command_prints_its_own_help_from_any_folder(installed, away):
         done = future.result()
         assert "Traceback" not in done.stderr, done.stderr
         source = source_of(command)
-        assert ast.get_docstring(ast.parse(source)).splitlines()[0] in done.stdout, command
+        words = ast.get_docstring(ast.parse(source)).split()[:6]
+        assert " ".join(words) in " ".join(done.stdout.split()), f"{command} --helpshort does not say what it does"
         flags = re.findall(r"""flags\.DEFINE_\w+\(\s*["'](\w+)["']""", source)
         assert flags
         missing = [flag for flag in flags if not re.search(rf"--(\[no\])?{flag}:", done.stdout)]

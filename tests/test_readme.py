@@ -30,7 +30,7 @@ def test_the_python_blocks_run_as_written_and_defend_attack_and_report(tmp_path,
     assert x_adv.min() >= 0.0
     assert x_adv.max() <= 1.0
     report = names["report"]
-    assert report.clean_accuracy > 0.8  # five epochs on 1,297 digits learn them
+    assert report.clean_accuracy > 0.8  # ten epochs on 1,297 digits learn them
     assert 0.0 <= report.robust_accuracy <= report.clean_accuracy
     assert (tmp_path / "report" / "report.json").is_file()
     assert (tmp_path / "report" / "report.html").is_file()

@@ -114,8 +114,7 @@ def batches(experiment: Experiment, x: tf.Tensor, y: tf.Tensor, start: int, stop
         UserError: fewer images than one batch.
     """
     size, count = experiment.batch_size, len(x)
-    if count < size:
-        raise UserError(f"batch_size must be at most the {count} training images, got {size}")
+    _check_batch_size(experiment, count)
     steps_per_epoch = count // size
     images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     root = tf.constant([experiment.seed, 0], tf.int32)
@@ -162,7 +161,8 @@ def build(experiment: Experiment) -> keras.Model:
     optimizer = OPTIMIZERS[experiment.optimizer](learning_rate=experiment.learning_rate)
     metric = "categorical_accuracy" if _dense_labels(experiment) else "sparse_categorical_accuracy"
     trainee.compile(optimizer, experiment.loss, metrics=[metric], jit_compile=devices.wants_xla("auto"))
-    optimizer.build(trainee.trainable_variables)
+    # compile() may have wrapped the optimizer in loss scaling, whose state belongs to the checkpoint as well.
+    trainee.optimizer.build(trainee.trainable_variables)
     return trainee
 
 
@@ -198,7 +198,7 @@ def run(
         workdir: belongs to this experiment; may hold an unfinished run of it, or one of fewer steps.
         data_dir: where TFDS keeps its data sets; None is its default.
         checkpoint_every: steps between checkpoints, which are also the points where metrics are logged.
-        keep_every: keeps a classifier at every multiple of this number; must be a multiple of `checkpoint_every`.
+        keep_every: keeps a classifier at every multiple of this number, and makes a checkpoint there too.
         report: receives one line of progress for each checkpoint.
 
     Returns:
@@ -208,17 +208,19 @@ def run(
         UserError: `workdir` holds another experiment, a checkpoint cannot be read, or the loss is no longer finite.
     """
     workdir = pathlib.Path(workdir)
-    checkpoint_every = min(checkpoint_every, experiment.steps)
-    if keep_every is not None and keep_every % checkpoint_every:
-        raise UserError(f"keep_every must be a multiple of checkpoint_every={checkpoint_every}, got {keep_every}")
+    periods = {"checkpoint_every": checkpoint_every, **({} if keep_every is None else {"keep_every": keep_every})}
+    for name, period in periods.items():
+        if period < 1:
+            raise UserError(f"{name} must be at least 1 step, got {period}")
     x, y = tfadv.data.arrays(experiment.dataset, "train", data_dir=data_dir, limit=experiment.limit)
     x_test, y_test = tfadv.data.arrays(experiment.dataset, "test", data_dir=data_dir)
-    _claim(experiment, workdir)
-
+    # Whatever is wrong with the experiment is found before anything is written.
+    _check_batch_size(experiment, len(x))
     trainee = build(experiment)
+    _claim(experiment, workdir)
     checkpoint = tf.train.Checkpoint(model=trainee, optimizer=trainee.optimizer)
     manager = tf.train.CheckpointManager(checkpoint, workdir / "checkpoints", max_to_keep=2)
-    step = _restore(checkpoint, manager, trainee)
+    step = _restore(checkpoint, manager)
     log = _Log(workdir / "metrics.jsonl", step)
     if step:
         report(f"resumed at step {step:,} of {experiment.steps:,}")
@@ -228,17 +230,17 @@ def run(
     # One copy in TensorFlow, shared by the pipelines of every span.
     images, labels = tf.constant(x), tf.constant(y, tf.int32)
     while step < experiment.steps:
-        span = min(checkpoint_every - step % checkpoint_every, experiment.steps - step)
+        span = min(*(period - step % period for period in periods.values()), experiment.steps - step)
         tick = time.monotonic()
         history = trainee.fit(batches(experiment, images, labels, step, step + span), shuffle=False, verbose=0).history
         values = {name: float(value[-1]) for name, value in history.items()}
         step += span
         if not math.isfinite(values["loss"]):
+            kept = f"; the checkpoint of step {step - span:,} is kept in {workdir}" if step > span else ""
             raise UserError(
-                f"the loss is {values['loss']} at step {step}: lower learning_rate={experiment.learning_rate} or use "
-                f"precision='float32'; the last finite checkpoint is kept in {workdir / 'checkpoints'}"
+                f"the loss is {values['loss']} at step {step:,}: lower learning_rate={experiment.learning_rate} or use "
+                f"precision='float32'{kept}"
             )
-        manager.save(checkpoint_number=step)
         rate = span * experiment.batch_size / (time.monotonic() - tick)
         row = {"step": step, **{f"train_{name}": value for name, value in values.items()}, "images_per_second": rate}
         if keep_every and step % keep_every == 0:
@@ -250,6 +252,8 @@ def run(
             for name, value in row.items():
                 tf.summary.scalar(name, value)
         writer.flush()
+        # Last, because a run resumes after it: a kill before this line repeats the span, and its row is dropped.
+        manager.save(checkpoint_number=step)
         left = (experiment.steps - step) * (time.monotonic() - began) / (step - first)
         pace = f"{rate:,.0f} images/s  {left / 60:.1f} min left"
         report(f"step {step:,}/{experiment.steps:,}  loss {values['loss']:.4f}  {pace}")
@@ -296,13 +300,18 @@ def _dense_labels(experiment: Experiment) -> bool:
     return any(isinstance(augmentation, tfadv.augment.Mixup) for augmentation in experiment.augment)
 
 
+def _check_batch_size(experiment: Experiment, count: int) -> None:
+    if count < experiment.batch_size:
+        raise UserError(f"batch_size must be at most the {count} training images, got {experiment.batch_size}")
+
+
 def _claim(experiment: Experiment, workdir: pathlib.Path) -> None:
     """Writes experiment.json, or refuses a folder that belongs to another experiment."""
     path, mine = workdir / "experiment.json", json.loads(json.dumps(describe(experiment)))
     if path.exists():
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))["experiment"]
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(f"{path} is not an experiment's description ({error}); name another workdir") from error
         differing = sorted(key for key in mine if key != "steps" and mine[key] != theirs.get(key))
         if differing:
@@ -316,18 +325,21 @@ def _claim(experiment: Experiment, workdir: pathlib.Path) -> None:
     )
 
 
-def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager, trainee: keras.Model) -> int:
-    """Loads the newest checkpoint; returns its step, 0 without one."""
-    if manager.latest_checkpoint is None:
+def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager) -> int:
+    """Loads the newest checkpoint that is there; returns its step, 0 without one."""
+    there = [path for path in manager.checkpoints if os.path.exists(f"{path}.index")]
+    if not there:
         return 0
     try:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        checkpoint.restore(there[-1]).assert_existing_objects_matched()
+    except Exception as error:  # TensorFlow raises another type for each kind of damage, IndexError among them.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"checkpoint {manager.latest_checkpoint} cannot be read ({str(error).splitlines()[0]}); remove it to go "
-            "back to the one before, or name another workdir"
+            f"checkpoint {there[-1]} cannot be read ({reason}); remove {there[-1]}.* to go back to the one before, or "
+            "name another workdir"
         ) from error
-    return int(trainee.optimizer.iterations)
+    # Not the optimizer's count, which leaves out the updates that loss scaling skipped.
+    return int(there[-1].rpartition("-")[2])
 
 
 class _Log:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import flags, logging
+from absl import logging
 
 # Float rounding of a resized or normalized image may leave the box by a few units in the last place.
 _RANGE_TOLERANCE = 1e-5
@@ -24,9 +24,10 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
     Use as `app.run(exit_cleanly(main))`; every other exception keeps its traceback, because it is ours to mend.
     """
 
+    # TensorFlow logs a line for each checkpoint; a program shows its own progress. --verbosity still wins.
+    logging.set_verbosity(logging.WARNING)
+
     def guarded(argv: list[str]) -> int:
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # TensorFlow logs a line for each checkpoint; progress is ours to show.
         try:
             main(argv)
         except UserError as error:

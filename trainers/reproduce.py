@@ -8,6 +8,7 @@ from __future__ import annotations
 from absl import app, flags
 
 from tfadv import reproduction
+from tfadv.reproduction import results
 from tfadv.validation import UserError, exit_cleanly
 
 # Training steps for each row; None is the paper's own schedule. Smoke is for tests: it shows that everything runs.
@@ -21,6 +22,7 @@ _ROWS = flags.DEFINE_list("rows", None, "Works on these rows only; the table kee
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
 _KEEP_EVERY = flags.DEFINE_integer("keep_every", None, "Keeps classifiers at these steps, for accuracy against steps.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Evaluates a seeded, stratified subset of this many test images.")
+_PUBLISH = flags.DEFINE_string("publish", None, "Also copies the table to this record, and rewrites its RESULTS.md.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", ["auto", "float32", "bfloat16"], "Of the attack's search.")
 
 
@@ -41,6 +43,8 @@ def main(argv: list[str]) -> None:
         precision=_PRECISION.value,
         report=lambda line: print(line, flush=True),
     )
+    if _PUBLISH.value:
+        print(f"published in {results.publish(_OUTPUT.value, _TARGET.value, _PUBLISH.value)}")
 
 
 def run() -> None:

@@ -1,10 +1,16 @@
-"""Real CIFAR-10, already prepared."""
+"""Real CIFAR-10, already prepared, and a small made-up archive of the original layout."""
+
+import dataclasses
+import io
+import tarfile
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from tfadv import data
 from tfadv.data import through_tfds
+from tfadv.data.prepare import prepare, sha256
 
 
 @pytest.mark.slow
@@ -28,3 +34,31 @@ def test_the_class_names_are_those_of_the_archive(shared_data):
     spec = data.DATASETS["cifar10"]
     label = through_tfds.builder(spec, shared_data / "tfds").info.features["label"]
     assert tuple(label.names) == spec.class_names
+
+
+def test_an_archive_of_the_original_layout_is_prepared_and_read(tmp_path, monkeypatch):
+    """A record is 1 byte of label and 3 x 32 x 32 bytes of color planes; here plane c of class k is 60 * c + 5 * k."""
+    spec, source = data.DATASETS["cifar10"], tmp_path / "archives"
+    source.mkdir()
+    labels = np.arange(20, dtype=np.uint8) % 10
+    planes = (60 * np.arange(3)[None, :] + 5 * labels[:, None]).astype(np.uint8)
+    records = np.concatenate([labels[:, None], np.repeat(planes, 1_024, axis=1)], axis=1).tobytes()
+    files = {f"data_batch_{i}.bin": records for i in range(1, 6)} | {"test_batch.bin": records}
+    with tarfile.open(source / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name, content in {**files, "batches.meta.txt": "\n".join(spec.class_names).encode()}.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    builder = tfds.builder("cifar10", data_dir=tmp_path / "unused")
+    ((url, info),) = builder.url_infos.items()
+    size = tfds.core.utils.Size((source / info.filename).stat().st_size)
+    made_up = dataclasses.replace(info, size=size, checksum=sha256(source / info.filename))
+    monkeypatch.setattr(type(builder), "url_infos", {url: made_up})
+    monkeypatch.setitem(data.DATASETS, "cifar10", dataclasses.replace(spec, splits={"train": 100, "test": 20}))
+
+    prepare("cifar10", source, tmp_path / "tfds")
+    x, y = data.arrays("cifar10", "test", tmp_path / "tfds")
+    assert np.bincount(y).tolist() == [2] * 10
+    expected = (60 * np.arange(3)[None, :] + 5 * y[:, None]) / 255
+    np.testing.assert_allclose(x, np.broadcast_to(expected[:, None, None, :], x.shape), rtol=1e-6)
+    assert len(data.arrays("cifar10", "train", tmp_path / "tfds")[1]) == 100

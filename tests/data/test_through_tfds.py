@@ -62,8 +62,8 @@ def test_a_program_without_network_and_data_ends_soon_with_one_line_and_status_1
     assert "prepare_data --dataset=cifar10 --archives=FOLDER" in lines[0]
     assert "cifar-10-binary.tar.gz" in lines[0]
     assert not (tmp_path / "tfds").exists()
-    # TFDS alone retries for more than three minutes; the bound leaves room for a busy machine.
-    assert time.monotonic() - start < 90
+    # TFDS alone retries for more than 200 s; most of what this takes is the import of TensorFlow on a busy machine.
+    assert time.monotonic() - start < 180
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,30 +31,32 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def wait_until_half_way(process: subprocess.Popen, folder: Path) -> None:
-    """Returns when TFDS has begun to write examples."""
-    for _ in range(1_200):
-        if any(folder.glob(".preparing-mnist/prepared/mnist/*incomplete*/*")):
-            return
-        assert process.poll() is None, process.communicate()
+def wait(process: subprocess.Popen, reached: Callable[[], bool]) -> None:
+    """Returns as soon as `reached()`; a program that ended before, or takes minutes, is ended and fails the test."""
+    deadline = time.monotonic() + 300  # a busy machine may need a minute to import TensorFlow
+    while not reached():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the program did not get there: {process.communicate()}")
         time.sleep(0.05)
-    raise AssertionError("the program never began to write")
 
 
 def test_a_killed_run_leaves_no_data_set_and_the_next_run_cleans_up(shared_data, tmp_path):
     flags = ("--dataset=mnist", f"--archives={shared_data / 'mnist'}", f"--data_dir={tmp_path}")
+
+    def half_way() -> bool:
+        """TFDS has begun to write examples."""
+        return any(tmp_path.glob(".preparing-mnist/prepared/mnist/*incomplete*/*"))
+
     process = start(*flags)
-    wait_until_half_way(process, tmp_path)
+    wait(process, half_way)
     process.kill()
     finish(process)
     assert [path.name for path in tmp_path.iterdir()] == [".preparing-mnist"]
     (remains,) = tmp_path.glob(".preparing-mnist/prepared/mnist/*incomplete*")
 
     process = start(*flags)
-    while remains.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    wait_until_half_way(process, tmp_path)
+    wait(process, lambda: not remains.exists() and half_way())
     process.send_signal(signal.SIGTERM)
     status, out, err = finish(process)
     assert status == 128 + signal.SIGTERM

@@ -49,6 +49,29 @@ class Outcome:
     precision: str
 
 
+class _Programs:
+    """A `tf.function` as one program for each batch shape, traced when first met; any_batch makes one for all of them.
+
+    Calling the function itself would do the same, but TensorFlow warns of retracing when a few shapes are met on
+    purpose, and also when many short-lived attacks trace once each.
+    """
+
+    def __init__(self, function: Any, any_batch: bool = False) -> None:
+        self._function, self._any_batch = function, any_batch
+        self.traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        specs = [self._spec(tensor) for tensor in tf.nest.flatten(tensors)]
+        key = tuple((tuple(spec.shape), spec.dtype) for spec in specs)
+        if key not in self.traced:
+            self.traced[key] = self._function.get_concrete_function(*tf.nest.pack_sequence_as(tensors, specs))
+        return self.traced[key](*tensors)
+
+    def _spec(self, tensor: tf.Tensor) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *tensor.shape[1:]] if self._any_batch else tensor.shape, tensor.dtype)
+
+
 class CompiledAttack:
     """A first-order attack bound to a model; make it with `compiled`."""
 
@@ -78,26 +101,27 @@ class CompiledAttack:
         def move_batch(x, state, measured, epsilon, step_size, until):  # type: ignore[no-untyped-def]
             return move(x, Progress(*state), measured, epsilon, step_size, until, config=settings)
 
-        @tf.function(reduce_retracing=True, **compile_options)
+        @tf.function(**compile_options)
         def look_batch(x, y):  # type: ignore[no-untyped-def]
             return look(self._predict(x), y, settings.objective)
 
         @functools.cache
-        def drawer(shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+        def draws_of(shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
             def one(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
                 seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int32), pair[1])
                 seed = tf.random.experimental.stateless_fold_in(seed, pair[0])
                 return BALLS[settings.norm].sample((1, *shape), seed)[0]
 
-            @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)] * 2)
+            @tf.function
             def draw(example, restart):  # type: ignore[no-untyped-def]
                 return tf.map_fn(one, (example, restart), fn_output_signature=tf.float32)
 
-            return draw
+            return _Programs(draw, any_batch=True)
 
         # XLA and eager code draw different numbers from one seed, so starts are drawn here, outside the program.
-        self._look, self._drawer = look_batch, drawer
-        self._advance, self._measure, self._move = advance_batch, measure_batch, move_batch
+        self._draws_of = draws_of
+        self._look = _Programs(look_batch, any_batch=True)
+        self._advance, self._measure, self._move = map(_Programs, (advance_batch, measure_batch, move_batch))
 
     @property
     def precision(self) -> str:
@@ -107,7 +131,7 @@ class CompiledAttack:
     @property
     def traces(self) -> int:
         """Number of programs traced so far: one for each batch shape."""
-        return (self._measure if self._bfloat16 else self._advance).experimental_get_tracing_count()
+        return len(self._measure.traced if self._bfloat16 else self._advance.traced)
 
     def __call__(self, x: Any, y: Any, start: Any = None) -> tf.Tensor:
         """Adversarial images for `x` [N, ...] with labels `y`, like x; `start` as in `run`."""
@@ -204,7 +228,7 @@ class _Session:
         start = self.x[rows]
         if self.config.random_start:
             radius = self.epsilon[rows].reshape([-1] + [1] * (self.x.ndim - 1))
-            drawn = self.attack._drawer(self.x.shape[1:])(self.index[rows], restarts.astype(np.int32)).numpy()
+            drawn = self.attack._draws_of(self.x.shape[1:])(self.index[rows], restarts.astype(np.int32)).numpy()
             start = start + radius * drawn
         if self.start is not None:
             given = restarts == 0

@@ -127,7 +127,7 @@ def compare(model: Any, x: Any, y: Any, config: Pgd | Fgm, *, start: Any = None)
     steps_leave_x = isinstance(config, Pgd) and (config.steps > 1 or not np.array_equal(start, x))
     composed = config.norm == "l2" and steps_leave_x and bool(np.isfinite(config.bounds).any())
     return Comparison(
-        attack=_describe(config),
+        attack=describe(config),
         examples=len(x),
         fooled=fooled,
         peer_fooled=peer_fooled,
@@ -292,7 +292,8 @@ def _classes(predict: Callable, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.argmax(predict(tf.constant(x[rows])), axis=-1) for rows in _batches(len(x))])
 
 
-def _describe(config: Pgd | Fgm) -> str:
+def describe(config: Pgd | Fgm) -> str:
+    """The attack in a few words: "PGD-40 linf 0.3 step 0.01"; BIM is PGD that starts at the image."""
     box = "" if math.isfinite(config.bounds[0]) else ", no box"
     if isinstance(config, Fgm):
         return f"FGM {config.norm} {config.epsilon:g}{box}"

@@ -90,7 +90,7 @@ def _one_input(signature: Any, name: str) -> Callable[[tf.Tensor], Any]:
     """A signature as a function of one positional argument."""
     inputs = signature.structured_input_signature[1]
     if len(inputs) != 1 or not next(iter(inputs.values())).dtype.is_floating:
-        received = ", ".join(f"{key}: {value.dtype.name}" for key, value in inputs.items())
+        received = ", ".join(f"{key}: {value.dtype.name}" for key, value in sorted(inputs.items()))
         raise UserError(
             f"signature {name!r} of the SavedModel must take one batch of floating-point images, it takes "
             f"({received}); pass a function from float images to logits instead"

@@ -21,6 +21,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = "tfadv"
 PROGRAM_FOLDERS = ("trainers", "attacks")
 TESTS = "tests"
+BY_TESTS = f"//{TESTS}:__subpackages__"  # The visibility of what only tests may depend on.
 HEADER = "# Written by tools/bazel/generate.py, which is to be run after adding a file or an import."
 IGNORED = {"__pycache__", "BUILD", "README.md"}  # Files beside the sources that no target carries.
 
@@ -188,7 +189,7 @@ class Tree:
 
     def programs(self) -> list[Target]:
         return [
-            Target(folder, "py_binary", src[:-3], (src,), deps=tuple(self.deps([f"{folder}/{src}"])))
+            Target(folder, "py_binary", src[:-3], (src,), (), tuple(self.deps([f"{folder}/{src}"])), BY_TESTS)
             for folder in PROGRAM_FOLDERS
             for src in self.files(folder)[0]
         ]
@@ -209,8 +210,7 @@ class Tree:
             supports[folder], reading[folder] = list(supports.get(parent, [])), set(reading.get(parent, set()))
             if helpers or others:
                 deps = tuple(self.deps([f"{folder}/{src}" for src in helpers]))
-                below = f"//{TESTS}:__subpackages__"
-                support = Target(folder, "py_library", "support", tuple(helpers), tuple(others), deps, below)
+                support = Target(folder, "py_library", "support", tuple(helpers), tuple(others), deps, BY_TESTS)
                 targets.append(support)
                 supports[folder].append(support.label)
                 reading[folder] |= {name for src in helpers for name in self.reading_fixtures(f"{folder}/{src}")}

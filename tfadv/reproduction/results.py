@@ -1,0 +1,127 @@
+"""results/: the committed record of real runs, and RESULTS.md, which is generated from it and never edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from tfadv import files
+from tfadv.evaluation.collection import Curve
+from tfadv.validation import UserError
+
+_INTRODUCTION = """# Results
+
+Generated from the JSON files in this folder by `python -m trainers.reproduce ... --publish=results`; do not edit.
+Accuracies are percent of the test images. "ours" is the paper's own attack, which returns its last iterate; "any
+iterate" counts an image as fooled if any iterate fooled it. Both are upper bounds on the true robust accuracy: stronger
+attacks leave less. Intervals are Clopper-Pearson, 95%, and cover the sampling of test images only.
+"""
+
+
+def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> pathlib.Path:
+    """Copies a table and its curve from a run's output to `folder`/KEY, draws the curve, and rewrites RESULTS.md.
+
+    Args:
+        output: where `reproduce` wrote table.json and table.md.
+        key: name of the target, "feature_smoothing/table1"; becomes a folder name with _ for /.
+        folder: the record, usually results.
+
+    Returns:
+        The target's folder in the record.
+
+    Raises:
+        UserError: no table in `output`, or a folder that cannot be written.
+    """
+    output, folder = pathlib.Path(output), pathlib.Path(folder)
+    try:
+        table = json.loads((output / "table.json").read_text(encoding="utf-8"))
+        markdown = (output / "table.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"output {output} holds no readable table ({error}); reproduce the target there first"
+        ) from error
+    place = folder / key.replace("/", "_")
+    files.write_json(place / "table.json", table)
+    files.write_text(place / "table.md", markdown)
+    series = curves(table["curve"])
+    if series:
+        # Matplotlib takes a second to import, and only a published curve needs it.
+        from tfadv.evaluation import figures
+
+        figure = figures.accuracy_against_steps(series)
+        for suffix in ("svg", "png"):
+            with files.replacing(place / f"curve.{suffix}") as temporary:
+                figure.savefig(temporary, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
+    write_index(folder)
+    return place
+
+
+def curves(points: list[dict[str, Any]]) -> dict[str, Curve]:
+    """Row label -> accuracy against steps, from the points of a table.json."""
+    series = {}
+    for label in dict.fromkeys(point["row"] for point in points):
+        mine = sorted((point for point in points if point["row"] == label), key=lambda point: point["step"])
+        series[label] = Curve(*(tuple(point[name] for point in mine) for name in ("step", "accuracy", "low", "high")))
+    return series
+
+
+def write_index(folder: pathlib.Path) -> None:
+    """Writes RESULTS.md: every target's summary table, how it was trained, its curve, and the cell-by-cell table."""
+    parts = [_INTRODUCTION]
+    for path in sorted(folder.glob("*/table.json")):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        parts.append(_summary(table))
+        parts.append(_runs(table))
+        if (path.parent / "curve.svg").exists():
+            sizes = sorted({point["count"] for point in table["curve"]})
+            parts.append(
+                f"![{table['target']}: robust accuracy against training steps]({path.parent.name}/curve.svg)\n\n"
+                f"Robust accuracy against training steps, PGD as in the table, on {sizes[0]:,} seeded, stratified test "
+                "images; the band is the 95% interval.\n"
+            )
+        parts.append(f"Every cell with its interval: [{path.parent.name}/table.md]({path.parent.name}/table.md).\n")
+    files.write_text(folder / "RESULTS.md", "\n".join(parts))
+
+
+def _summary(table: dict[str, Any]) -> str:
+    """Methods down, attacks across; a cell is paper | ours | difference."""
+    columns = list(dict.fromkeys(cell["column"] for cell in table["cells"]))
+    lines = [
+        f"## {table['target']}\n",
+        f"{table['count']:,} test images; each cell is paper | ours | difference.\n",
+        "| method | steps | " + " | ".join(columns) + " |",
+        "|---|---:|" + "---:|" * len(columns),
+    ]
+    for label in dict.fromkeys(cell["row"] for cell in table["cells"]):
+        cells = {cell["column"]: cell for cell in table["cells"] if cell["row"] == label}
+        texts = [_cell(cells[column]) for column in columns]
+        lines.append(f"| {label} | {next(iter(cells.values()))['step']:,} | " + " | ".join(texts) + " |")
+    statuses = sorted({cell["status"] for cell in table["cells"]})
+    lines.append(f"\nSchedule: {'; '.join(statuses)} ({table['paper_steps']:,} steps in the paper).\n")
+    return "\n".join(lines)
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    paper = "–" if cell["paper"] is None else f"{cell['paper']:.2f}"
+    difference = "–" if cell["difference"] is None else f"{cell['difference']:+.2f}"
+    best = cell["ours_best_iterate"]
+    ours = f"{cell['ours']:.2f}" + (f" (any iterate {best:.2f})" if best not in (None, cell["ours"]) else "")
+    return f"{paper} \\| {ours} \\| {difference}"
+
+
+def _runs(table: dict[str, Any]) -> str:
+    """How long each row trained, and with what."""
+    lines = [
+        "| method | steps | minutes of training | attack's search | TensorFlow | platform |",
+        "|---|---:|---:|---|---|---|",
+    ]
+    for run in table["runs"]:
+        environment = run["environment"]
+        search = run["precision"] + ("" if run["precision"] == "float32" else ", successes verified in float32")
+        lines.append(
+            f"| {run['row']} | {run['step']:,} | {run['seconds_of_training'] / 60:.1f} | {search} | "
+            f"{environment['tensorflow']} | {environment['processor_cores']} cores, {environment['platform']} |"
+        )
+    return "\n".join(lines) + "\n"
