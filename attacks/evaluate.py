@@ -28,9 +28,9 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Examples attacked at a t
 _OUTPUT = flags.DEFINE_string("output", None, "Receives report.json, report.html and the plots.")
 
 
-def _arrays(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(dataset: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
     if not dataset.endswith(".npz"):
-        return data.arrays(dataset, "test", data_dir=_DATA_DIR.value)
+        return data.arrays(dataset, "test", data_dir=data_dir)
     try:
         with np.load(dataset, allow_pickle=False) as stored:
             return stored["x"], stored["y"]
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     sources = {str(path): models.load(path) for path in _SOURCE.value}
     report = evaluation.evaluate(
         model,
-        _arrays(_DATASET.value),
+        _arrays(_DATASET.value, _DATA_DIR.value),
         _EPSILON.value,
         norm=_NORM.value,
         suite=_SUITE.value,

@@ -256,7 +256,7 @@ def test_a_build_file_of_a_removed_folder_is_removed(tmp_path):
 def test_the_offline_config_overrides_repositories_with_stubs_that_exist():
     """The paths of .bazelrc start at the server's working folder, which is the workspace."""
     text = (REPOSITORY / ".bazelrc").read_text()
-    pattern = r"^build:offline --override_repository=(\w+)=/proc/self/cwd/(\S+)$"
+    pattern = r"^common:offline --override_repository=(\w+)=/proc/self/cwd/(\S+)$"
     overrides = dict(re.findall(pattern, text, re.MULTILINE))
     assert overrides.keys() == {"rules_cc", "rules_java", "rules_proto", "remote_coverage_tools"}
     for name, folder in overrides.items():

@@ -23,8 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.attacks import Fgm, Pgd
-from tfadv.attacks.pgd import advance, begin, finish, keep_best, look
-from tfadv.balls import BALLS
+from tfadv.attacks.pgd import begin, keep_best, look, pgd, unit_starts
 from tfadv.models import predictor
 from tfadv.validation import UserError, check_logits
 
@@ -139,14 +138,14 @@ def _image_shape(model: Any) -> tuple[int, ...]:
 def _attack(predict: Any, x: tf.Tensor, y: tf.Tensor, epsilon: tf.Tensor, *, config: Pgd) -> tf.Tensor:
     """`pgd` with the radius as a tensor, from `config.restarts` stateless starts: the engine's search as one graph."""
     step_size = config.step_size * (epsilon / config.epsilon)
-    count = tf.shape(x)[0]
-    until = tf.fill([count], config.steps)
+    examples = tf.range(tf.shape(x)[0])
 
     def once(restart: tf.Tensor) -> tf.Tensor:
-        start = x + epsilon * _starts(x, restart, config=config) if config.random_start else x
-        state = begin(x, start, epsilon, config=config)
-        state = advance(predict, x, y, state, epsilon, step_size, until, config=config)
-        return finish(predict, y, state, config=config)
+        start = x
+        if config.random_start:
+            restarts = tf.fill(tf.shape(examples), restart)
+            start = x + epsilon * unit_starts(examples, restarts, tuple(x.shape[1:]), config=config)
+        return pgd(predict, x, y, start, config=config, epsilon=epsilon, step_size=step_size)
 
     def better(restart: tf.Tensor, best: Any) -> tuple[tf.Tensor, Any]:
         x_adv = once(restart)
@@ -156,17 +155,6 @@ def _attack(predict: Any, x: tf.Tensor, y: tf.Tensor, epsilon: tf.Tensor, *, con
         return once(tf.constant(0))
     best = begin(x, x, epsilon, config=config)
     return tf.while_loop(lambda restart, _: restart < config.restarts, better, (tf.constant(0), best))[1].best
-
-
-def _starts(x: tf.Tensor, restart: tf.Tensor, *, config: Pgd) -> tf.Tensor:
-    """Points of the unit ball like `x`: example i draws from (config.seed, restart, i), as in the engine."""
-    seed = tf.random.experimental.stateless_fold_in(tf.constant([config.seed, 0], tf.int32), restart)
-    shape = tf.concat([[1], tf.shape(x)[1:]], 0)
-
-    def one(index: tf.Tensor) -> tf.Tensor:
-        return BALLS[config.norm].sample(shape, tf.random.experimental.stateless_fold_in(seed, index))[0]
-
-    return tf.map_fn(one, tf.range(tf.shape(x)[0]), fn_output_signature=tf.TensorSpec(x.shape[1:], tf.float32))
 
 
 def _write(module: tf.Module, signatures: dict[str, Any], directory: str | os.PathLike) -> pathlib.Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfadv.soft_labels import one_hot
+from tfadv.validation import UserError
 
 # A logit that no class can reach: masks the true class out of a maximum without making infinities.
 _MASKED = -1e9
@@ -63,16 +64,17 @@ def difference_of_logits_ratio(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tenso
     largest logit, so at least three classes are needed; with two use `margin`.
 
     Returns:
-        [B], dimensionless, in [-1, 1].
+        [B], dimensionless: in [-1, 0] where the example is classified right, positive where not; 1 where the true
+        class is the third, more where it is lower.
 
     Raises:
-        ValueError: fewer than three classes.
+        UserError: fewer than three classes.
     """
+    logits = tf.cast(logits, tf.float32)
     if logits.shape[-1] is not None and logits.shape[-1] < 3:
-        raise ValueError(
+        raise UserError(
             f"the dlr objective needs at least 3 classes, got {logits.shape[-1]} logits; use objective='margin'"
         )
-    logits = tf.cast(logits, tf.float32)
     ranked = tf.sort(logits, axis=-1, direction="DESCENDING")
     return margin(labels, logits) / (ranked[:, 0] - ranked[:, 2] + 1e-12)
 

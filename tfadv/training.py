@@ -50,6 +50,7 @@ class Experiment:
         loss: what is minimized; takes logits.
         augment: transformations of a batch, applied in this order.
         train_attack: None trains on the images, an attack's config on adversarial examples that it crafts (Madry).
+        ramp_steps: epsilon of the training attack grows to its full value over this many steps.
         optimizer: a name of `OPTIMIZERS`; learning_rate: its constant rate.
         batch_size: images drawn for a step, before an augmentation adds points.
         steps: parameter updates. A finished run continues when asked for more.
@@ -64,6 +65,7 @@ class Experiment:
     loss: keras.losses.Loss = dataclasses.field(default_factory=lambda: LabelSmoothing(mass=0.0))
     augment: tuple[tfadv.augment.Augmentation, ...] = ()
     train_attack: Any = None
+    ramp_steps: int = 0
     optimizer: str = "adam"
     learning_rate: float = 1e-4
     batch_size: int = 50
@@ -157,7 +159,9 @@ def build(experiment: Experiment) -> keras.Model:
         add_weight_decay(classifier, l1=experiment.l1, l2=experiment.l2)
     trainee = classifier
     if experiment.train_attack is not None:
-        trainee = AdversarialTraining(classifier, experiment.train_attack, seed=experiment.seed)
+        trainee = AdversarialTraining(
+            classifier, experiment.train_attack, seed=experiment.seed, ramp_steps=experiment.ramp_steps
+        )
     optimizer = OPTIMIZERS[experiment.optimizer](learning_rate=experiment.learning_rate)
     metric = "categorical_accuracy" if _dense_labels(experiment) else "sparse_categorical_accuracy"
     trainee.compile(optimizer, experiment.loss, metrics=[metric], jit_compile=devices.wants_xla("auto"))
@@ -313,9 +317,12 @@ def _claim(experiment: Experiment, workdir: pathlib.Path) -> None:
             theirs = json.loads(path.read_text(encoding="utf-8"))["experiment"]
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(f"{path} is not an experiment's description ({error}); name another workdir") from error
-        differing = sorted(key for key in mine if key != "steps" and mine[key] != theirs.get(key))
+        # A folder written before a field existed was trained with the field's default.
+        defaults = json.loads(json.dumps(describe(Experiment())))
+        theirs = {**defaults, **theirs}
+        differing = sorted(key for key in mine if key != "steps" and mine[key] != theirs[key])
         if differing:
-            changes = ", ".join(f"{key}: {theirs.get(key)!r} there, {mine[key]!r} now" for key in differing)
+            changes = ", ".join(f"{key}: {theirs[key]!r} there, {mine[key]!r} now" for key in differing)
             raise UserError(f"workdir {workdir} holds another experiment ({changes}); name another workdir")
         if theirs.get("steps", 0) >= experiment.steps:
             return

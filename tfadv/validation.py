@@ -58,7 +58,10 @@ def check_images(x: Any, bounds: tuple[float, float] = (0.0, 1.0), name: str = "
         )
     array = array.astype(np.float32, copy=False)
     if array.ndim < 2:
-        raise UserError(f"{name} must have a batch axis and at least one feature axis, got shape {array.shape}")
+        raise UserError(
+            f"{name} must have a batch axis and at least one feature axis, got shape {array.shape}; "
+            "pass one image as image[None]"
+        )
     if array.size and not np.isfinite(array).all():
         bad = int((~np.isfinite(array.reshape(len(array), -1))).any(axis=1).sum())
         raise UserError(
@@ -99,13 +102,19 @@ def check_labels(y: Any, count: int, classes: int | None = None, name: str = "y"
         array = array.argmax(axis=1)
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and (array == np.round(array)).all()):
-            raise UserError(f"{name} must be whole numbers when its shape is [{count}], got dtype {array.dtype}")
+            raise UserError(
+                f"{name} must be whole numbers when its shape is [{count}], got {array.dtype} with fractions or NaN; "
+                f"distributions have the shape [{count}, classes]"
+            )
     elif array.dtype.kind not in "iu":
-        raise UserError(f"{name} must be integers, got dtype {array.dtype}")
+        raise UserError(f"{name} must be integers, got dtype {array.dtype}; number the classes from 0")
     array = array.astype(np.int32)
     if array.size and (array.min() < 0 or (classes is not None and array.max() >= classes)):
         top = "the number of classes - 1" if classes is None else str(classes - 1)
-        raise UserError(f"{name} must lie in 0..{top}, got labels from {array.min()} to {array.max()}")
+        raise UserError(
+            f"{name} must lie in 0..{top}, got labels from {array.min()} to {array.max()}; "
+            "number the classes from 0, one for each logit"
+        )
     return array
 
 
@@ -122,7 +131,10 @@ def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, stric
     """
     values = np.asarray(epsilon, dtype=np.float64)
     if values.ndim > 1 or not np.isfinite(values).all() or (values < 0).any():
-        raise UserError(f"epsilon must be a finite number >= 0 (or one for each example), got {epsilon!r}")
+        raise UserError(
+            f"epsilon must be a finite number >= 0 (or one for each example), got {epsilon!r}; write 8/255 for images "
+            "in [0, 1]"
+        )
     low, high = bounds
     if norm == "linf" and values.size and values.max() > high - low:
         text = (
@@ -131,7 +143,8 @@ def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, stric
         )
         if strict:
             raise UserError(text)
-        warnings.warn(text, stacklevel=3)
+        # From here over __post_init__ and __init__ of the config to the line that made it.
+        warnings.warn(text, stacklevel=4)
 
 
 def check_logits(logits: Any) -> None:
@@ -145,7 +158,10 @@ def check_logits(logits: Any) -> None:
     """
     array = np.asarray(logits, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] < 2:
-        raise UserError(f"the model must give logits of shape [batch, classes >= 2], got {array.shape}")
+        raise UserError(
+            f"the model must give logits of shape [batch, classes >= 2], got {array.shape}; end it in "
+            "Dense(classes) without activation, with two outputs for a binary problem"
+        )
     if not np.isfinite(array).all():
         raise UserError("the model gives NaN or infinite logits on these images; check its weights and its input range")
     if (array >= 0).all() and (array <= 1).all() and np.allclose(array.sum(axis=1), 1, atol=1e-5):

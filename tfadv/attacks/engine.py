@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from tfadv import devices
 from tfadv.attacks.fgm import Fgm
-from tfadv.attacks.pgd import Pgd, Progress, advance, begin, look, measure, move
-from tfadv.balls import BALLS
+from tfadv.attacks.pgd import Pgd, Progress, advance, begin, look, measure, move, unit_starts
 from tfadv.models.predictor import predictor
 from tfadv.validation import UserError, check_images, check_labels, check_logits
 
@@ -106,19 +105,13 @@ class CompiledAttack:
             return look(self._predict(x), y, settings.objective)
 
         @functools.cache
-        def draws_of(shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-            def one(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-                seed = tf.random.experimental.stateless_fold_in(tf.constant([settings.seed, 0], tf.int32), pair[1])
-                seed = tf.random.experimental.stateless_fold_in(seed, pair[0])
-                return BALLS[settings.norm].sample((1, *shape), seed)[0]
-
+        def draws_of(shape: tuple[int, ...]) -> _Programs:
             @tf.function
-            def draw(example, restart):  # type: ignore[no-untyped-def]
-                return tf.map_fn(one, (example, restart), fn_output_signature=tf.float32)
+            def draw(examples, restarts):  # type: ignore[no-untyped-def]
+                return unit_starts(examples, restarts, shape, config=settings)
 
             return _Programs(draw, any_batch=True)
 
-        # XLA and eager code draw different numbers from one seed, so starts are drawn here, outside the program.
         self._draws_of = draws_of
         self._look = _Programs(look_batch, any_batch=True)
         self._advance, self._measure, self._move = map(_Programs, (advance_batch, measure_batch, move_batch))
@@ -169,6 +162,8 @@ class CompiledAttack:
             check_logits(logits)
             self._classes = int(logits.shape[-1])
         y = check_labels(y, len(x), self._classes)
+        if isinstance(self.config, Fgm):
+            start = None  # The one step of the method leaves from x.
         if start is not None:
             start = np.asarray(start, np.float32)
             if start.shape != x.shape:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfadv.balls import BALLS, per_example
@@ -48,6 +49,12 @@ class Pgd:
     def __post_init__(self) -> None:
         check_config(self)
         check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
+        steps = np.asarray(self.step_size, np.float64)
+        if steps.ndim > 1 or not np.isfinite(steps).all() or (steps < 0).any():
+            raise UserError(
+                f"step_size must be a finite number >= 0 (or one for each example), got {self.step_size!r}; write "
+                "2/255 for images in [0, 1]"
+            )
         for name in ("steps", "restarts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -100,6 +107,28 @@ def begin(x: tf.Tensor, start: tf.Tensor, epsilon: tf.Tensor, *, config: Pgd) ->
         tf.zeros([count], tf.bool),
         tf.zeros([count], tf.int32),
     )
+
+
+def unit_starts(examples: tf.Tensor, restarts: tf.Tensor, shape: tuple[int, ...], *, config: Pgd) -> tf.Tensor:
+    """Where PGD starts, for epsilon 1: example i and restart r draw from (config.seed, r, i) and nothing else.
+
+    So a subset of a data set starts where the whole would. XLA draws other numbers from the same seed than graphs and
+    eager code do; programs compiled by XLA therefore take their starts as an input.
+
+    Args:
+        examples, restarts: int32 [B].
+        shape: of one example.
+
+    Returns:
+        float32 [B, *shape], uniform in the unit ball.
+    """
+
+    def one(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        seed = tf.random.experimental.stateless_fold_in(tf.constant([config.seed, 0], tf.int32), pair[1])
+        seed = tf.random.experimental.stateless_fold_in(seed, pair[0])
+        return BALLS[config.norm].sample((1, *shape), seed)[0]
+
+    return tf.map_fn(one, (examples, restarts), fn_output_signature=tf.float32)
 
 
 def look(logits: tf.Tensor, y: tf.Tensor, objective: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -195,7 +224,16 @@ def finish(model: Predictor, y: tf.Tensor, state: Progress, *, config: Pgd) -> t
     return keep_best(state, state.x_adv, *look(model(state.x_adv), y, config.objective)).best
 
 
-def pgd(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: Pgd) -> tf.Tensor:
+def pgd(
+    model: Predictor,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    start: tf.Tensor,
+    *,
+    config: Pgd,
+    epsilon: tf.Tensor | None = None,
+    step_size: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Ascends the objective over {x' : ||x' - x|| <= epsilon, x' in bounds} (Madry et al. 2018, arXiv:1706.06083).
 
     x' <- clip(x + project(x' - x + step_size * ascent(gradient))), from one `start`; the engine repeats it for
@@ -206,19 +244,13 @@ def pgd(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, confi
         x, start: float32 [B, ...] in `bounds`; start = x gives BIM, a random point gives PGD. A start outside the ball
             is projected onto it.
         y: int32 labels [B].
+        epsilon, step_size: tensors, scalar or [B], in place of the config's; for schedules and exported programs.
 
     Returns:
         x_adv, like x.
     """
+    epsilon = config.epsilon if epsilon is None else epsilon
+    step_size = config.step_size if step_size is None else step_size
     until = tf.fill([tf.shape(x)[0]], config.steps)
-    state = advance(
-        model,
-        x,
-        y,
-        begin(x, start, config.epsilon, config=config),
-        config.epsilon,
-        config.step_size,
-        until,
-        config=config,
-    )
+    state = advance(model, x, y, begin(x, start, epsilon, config=config), epsilon, step_size, until, config=config)
     return finish(model, y, state, config=config)

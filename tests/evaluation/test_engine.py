@@ -1,0 +1,321 @@
+"""`evaluate` on models whose answer is known in closed form; what it accepts, counts, checks and refuses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfadv import attacks, export, models
+from tfadv.attacks import Fgm, Pgd
+from tfadv.evaluation import evaluate
+from tfadv.validation import UserError
+
+# Two classes: the attack on x of class 0 moves along w1 - w0 = DIRECTION and back for class 1.
+DIRECTION = np.array([1.0, -2.0, 0.5, 0.25], np.float32)
+EPSILON = 0.1
+DUAL = {"linf": 1, "l2": 2}  # the norm of DIRECTION that tells how far epsilon moves the logits
+
+
+def two_classes(x):
+    """Logits (0, <DIRECTION, x - 1/2>)."""
+    score = tf.linalg.matvec(tf.reshape(x, [-1, 4]) - 0.5, DIRECTION)
+    return tf.stack([tf.zeros_like(score), score], axis=1)
+
+
+def points_at(shares, norm):
+    """Images and labels whose distance from the boundary is `shares` times what epsilon reaches in `norm`."""
+    reach = EPSILON * np.linalg.norm(DIRECTION, DUAL[norm])
+    x = 0.5 + np.outer(np.array(shares) * reach / (DIRECTION @ DIRECTION), DIRECTION)
+    return x.reshape(-1, 2, 2, 1).astype(np.float32), (np.array(shares) > 0).astype(np.int32)
+
+
+def three_classes(linear_model, count=120):
+    """Random images and labels that `linear_model` gives, so that its clean accuracy is 1."""
+    x = np.random.default_rng(1).uniform(0.2, 0.8, [count, 2, 2, 1]).astype(np.float32)
+    return x, np.argmax(linear_model(x), axis=1).astype(np.int32)
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_accuracies_of_a_linear_model_are_the_closed_forms(norm):
+    """Robust is exactly what lies farther from the boundary than epsilon times the dual norm; 6 and 4 of 10 here."""
+    shares = [0.3, -0.5, 0.9, -0.95, 1.05, -1.1, 1.3, -1.5, 1.4, 1.2]
+    x, y = points_at(shares, norm)
+    report = evaluate(two_classes, (x, y), EPSILON, norm, suite="gradient")
+    assert report.clean_accuracy == 1.0
+    assert [row.accuracy for row in report.rows] == [0.6] * 3
+    assert report.robust_accuracy == 0.6
+    np.testing.assert_array_equal(report.broken, np.abs(shares) < 1)
+    assert [row.new_successes for row in report.rows] == [4, 0, 0]
+    assert all(row.distances[report.broken].max() <= EPSILON + 1e-6 for row in report.rows)
+    assert (report.threat.norm, report.threat.epsilon) == (norm, EPSILON)
+    assert {check.name: check.passed for check in report.checks if check.passed is False} == {}
+
+
+def test_misclassified_images_count_as_broken_and_are_not_attacked():
+    x, y = points_at([0.3, 1.5, 1.5, -1.5], "linf")
+    report = evaluate(two_classes, (x, [1, 1, 0, 0]), EPSILON, suite=[Fgm(EPSILON)])
+    assert report.clean_accuracy == 0.75
+    assert report.rows[0].adversarial.tolist() == [True, False, True, False]
+    assert report.rows[0].new_successes == 1
+    assert np.isfinite(report.rows[0].distances).tolist() == [True, False, False, False]
+    assert report.rows[0].gradient_evaluations == 3
+    assert y.tolist() == [1, 1, 1, 0]
+
+
+def test_the_worst_case_is_the_union_of_what_each_attack_breaks_alone(linear_model):
+    """Each attack breaks images that the other leaves, so neither row alone is the answer."""
+    x, y = three_classes(linear_model)
+    suite = [Pgd(0.2, 0.2, 1, random_start=False, objective=name) for name in ("cross_entropy", "margin")]
+    report = evaluate(linear_model, (x, y), 0.2, suite=suite)
+    first, second = (row.adversarial for row in report.rows)
+    for config, row in zip(suite, report.rows, strict=True):
+        alone = attacks.compiled(linear_model, config).run(x, y)
+        np.testing.assert_array_equal(row.adversarial, alone.adversarial)
+        assert row.gradient_evaluations == alone.gradient_evaluations
+    assert (first & ~second).any()
+    assert (second & ~first).any()
+    np.testing.assert_array_equal(report.broken, first | second)
+    assert report.robust_accuracy == 1 - (first | second).mean() < min(row.accuracy for row in report.rows)
+    assert [row.new_successes for row in report.rows] == [first.sum(), (second & ~first).sum()]
+
+
+def test_epsilon_0_leaves_the_clean_accuracy(linear_model):
+    x, y = three_classes(linear_model)
+    y[:30] = (y[:30] + 1) % 3
+    report = evaluate(linear_model, (x, y), 0.0)
+    assert report.clean_accuracy == 0.75
+    assert [row.accuracy for row in report.rows] == [0.75] * 3
+    assert report.robust_accuracy == 0.75
+
+
+def test_a_source_adds_a_row_of_its_own_examples_against_the_model():
+    """FGSM on a source with weights V moves x by epsilon * sign(V), which moves the model's score by W sign(V)."""
+    towards = np.array([1.0, 2.0, 0.5, -0.25], np.float32)
+    x, y = points_at([0.1, 0.2, 0.5, 0.9, -0.2, -0.6, 1.2], "linf")
+    report = evaluate(
+        two_classes,
+        (x, y),
+        EPSILON,
+        suite=[Pgd(EPSILON, EPSILON, 1, random_start=False), Fgm(EPSILON)],
+        sources={"twin": lambda images: two_classes(images) * [0.0, 1.0] + source_score(images, towards)},
+    )
+    row = report.rows[2]
+    assert row.name == "transfer from twin, FGSM"
+    assert row.config["source"] == "twin"
+    assert row.gradient_evaluations == 0
+    side = np.where(y == 1, 1, -1)
+    moved = x.reshape(-1, 4) - EPSILON * side[:, None] * np.sign(DIRECTION + towards)
+    expected = (((moved - 0.5) @ DIRECTION) * side) < 0
+    np.testing.assert_array_equal(row.adversarial, expected)
+    assert 0 < expected.sum() < 6
+    assert report.settings["sources"] == ["twin"]
+    assert report.checks[3].passed
+
+
+def source_score(x, weights):
+    """What makes the source another model: logits (0, <weights, x - 1/2>), to be added."""
+    score = tf.linalg.matvec(tf.reshape(x, [-1, 4]) - 0.5, weights)
+    return tf.stack([tf.zeros_like(score), score], axis=1)
+
+
+def test_two_attacks_of_one_name_are_told_apart():
+    """Step sizes are no part of a name, and two of them are a legitimate suite."""
+    data = points_at([0.3, 1.5], "linf")
+    suite = [Pgd(EPSILON, step, 3) for step in (0.05, 0.1, 0.02)]
+    names = [row.name for row in evaluate(two_classes, data, EPSILON, suite=suite).rows]
+    assert names == ["PGD-3 cross-entropy", "PGD-3 cross-entropy (2)", "PGD-3 cross-entropy (3)"]
+
+
+def test_an_exported_model_gives_the_numbers_of_the_live_one(linear_model, tmp_path):
+    data = three_classes(linear_model)
+    exported = models.load(export.export_classifier(linear_model, tmp_path / "export"))
+    live, loaded = (evaluate(model, data, 0.15, suite="quick") for model in (linear_model, exported))
+    assert 0 < live.robust_accuracy < 1
+    for one, two in zip(live.rows, loaded.rows, strict=True):
+        np.testing.assert_array_equal(one.adversarial, two.adversarial)
+
+
+# Data.
+
+
+def test_every_form_of_the_data_gives_the_same_report(linear_model):
+    x, y = three_classes(linear_model, 50)
+    dataset = tf.data.Dataset.from_tensor_slices((x, y))
+    forms = {
+        "lists": (x.tolist() and x, y.tolist()),
+        "one-hot": (x, np.eye(3, dtype=np.float32)[y]),
+        "single examples": dataset,
+        "batches": dataset.batch(16),
+        "a column of labels": dataset.map(lambda image, label: (image, label[None])).batch(50),
+        "labels of 64 bits": (x, y.astype(np.int64)),
+    }
+    suite = [Pgd(0.15, 0.05, 5)]
+    expected = evaluate(linear_model, (x, y), 0.15, suite=suite)
+    for name, data in forms.items():
+        report = evaluate(linear_model, data, 0.15, suite=suite)
+        assert report.labels.tolist() == y.tolist(), name
+        np.testing.assert_array_equal(report.rows[0].adversarial, expected.rows[0].adversarial, err_msg=name)
+
+
+def test_a_limit_is_seeded_and_stratified_and_each_example_starts_where_it_would_in_the_whole(linear_model):
+    x, y = three_classes(linear_model, 200)
+    suite = [Pgd(0.15, 0.02, 4, keep="last")]
+    whole = evaluate(linear_model, (x, y), 0.15, suite=suite)
+    one, same = (evaluate(linear_model, (x, y), 0.15, suite=suite, limit=50, seed=3) for _ in range(2))
+    other = evaluate(linear_model, (x, y), 0.15, suite=suite, limit=50, seed=4)
+    assert one.count == 50
+    assert (one.settings["limit"], one.settings["seed"]) == (50, 3)
+    np.testing.assert_array_equal(one.labels, same.labels)
+    np.testing.assert_array_equal(one.rows[0].distances, same.rows[0].distances)
+    assert one.labels.tolist() != other.labels.tolist()
+    assert np.abs(np.bincount(one.labels) - np.bincount(y) / 4).max() < 1
+    # The distance of a broken example depends on its random start alone, so it tells which example it was.
+    found = one.rows[0].distances[np.isfinite(one.rows[0].distances)]
+    assert len(found) > 0
+    assert set(found) <= set(whole.rows[0].distances[np.isfinite(whole.rows[0].distances)])
+
+
+def test_bounds_other_than_0_to_1_move_the_box(linear_model):
+    x, y = three_classes(linear_model)
+    shifted = evaluate(lambda v: linear_model(v + 0.5), (x - 0.5, y), 0.15, suite="quick", bounds=(-0.5, 0.5))
+    plain = evaluate(linear_model, (x, y), 0.15, suite="quick")
+    assert shifted.threat.bounds == (-0.5, 0.5)
+    np.testing.assert_array_equal(shifted.rows[0].adversarial, plain.rows[0].adversarial)
+    assert {check.name: check.outcome for check in shifted.checks}[
+        "adversarial images survive rounding to 8 bits"
+    ] == "not run"
+
+
+# Checks and examples.
+
+
+def failed(report):
+    return [check.name for check in report.checks if check.passed is False]
+
+
+def test_a_model_that_draws_at_inference_is_flagged(linear_model):
+    data = three_classes(linear_model, 30)
+
+    def noisy(x):
+        logits = linear_model(x)
+        return logits + 0.01 * tf.random.normal(tf.shape(logits))
+
+    assert "the model is deterministic" in failed(evaluate(noisy, data, 0.1, suite="quick"))
+    assert failed(evaluate(linear_model, data, 0.1, suite="quick")) == []
+
+
+def test_an_attack_that_leaves_the_ball_is_flagged_and_its_images_do_not_count(linear_model, monkeypatch):
+    """The audit measures the images themselves: here the engine returns steps twice as long as it may."""
+    x, y = three_classes(linear_model)
+    honest = attacks.CompiledAttack.run
+
+    def cheating(self, x, y, *args, **options):
+        outcome = honest(self, x, y, *args, **options)
+        doubled = np.clip(x + 2 * (outcome.x_adv - x), 0, 1)
+        return attacks.Outcome(doubled, outcome.adversarial, outcome.ever_adversarial, 1, "float32")
+
+    monkeypatch.setattr(attacks.CompiledAttack, "run", cheating)
+    report = evaluate(linear_model, (x, y), 0.15, suite=[Fgm(0.15)])
+    assert failed(report) == ["every adversarial image is inside the threat model"]
+    assert report.robust_accuracy == 1.0
+
+
+def test_gradients_masked_by_a_saturated_loss_make_transfer_stronger_and_are_flagged(linear_model):
+    """Logits x 1e4 leave no cross-entropy gradient in float32, though the classes are those of the plain model."""
+    x, y = three_classes(linear_model)
+    masked = evaluate(lambda v: 1e4 * linear_model(v), (x, y), 0.2, suite=[Fgm(0.2)], sources={"plain": linear_model})
+    assert "white-box attacks beat transfer, per example" in failed(masked)
+    assert masked.robust_accuracy < masked.rows[0].accuracy
+
+
+def test_examples_are_the_fooled_images_one_of_each_class_first(linear_model):
+    x, y = three_classes(linear_model)
+    report = evaluate(linear_model, (x, y), 0.2, suite="quick")
+    examples = report.examples
+    assert set(examples.labels[:3]) == {0, 1, 2}
+    assert len(examples.labels) == 10
+    assert (examples.predictions != examples.labels).all()
+    assert 0 < np.abs(examples.adversarial - examples.clean).max() <= 0.2 + 1e-6
+    np.testing.assert_array_equal(np.argmax(linear_model(examples.adversarial), axis=1), examples.predictions)
+    assert evaluate(two_classes, points_at([2.0, -2.0], "linf"), EPSILON, suite="quick").examples.labels.tolist() == [
+        1,
+        0,
+    ]
+
+
+def test_inputs_that_are_no_images_are_evaluated_without_examples():
+    x, y = points_at([0.5, 1.5], "linf")
+    report = evaluate(two_classes, (x.reshape(-1, 4), y), EPSILON, suite="quick")
+    assert report.examples is None
+    assert report.robust_accuracy == 0.5
+
+
+# Refusals.
+
+GOOD = points_at([0.5, 1.5], "linf")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epsilon": 8}, r"epsilon 8 is wider than .*write 8/255, not 8"),
+        ({"epsilon": -0.1}, r"epsilon must be a finite number >= 0.* got -0\.1"),
+        ({"norm": "l7"}, r"norm must be one of \['l2', 'linf'\], got 'l7'"),
+        ({"suite": "strong"}, r"suite must be one of \['gradient', 'quick'\].* got 'strong'"),
+        ({"suite": []}, r"non-empty list of Fgm and Pgd configs, got \[\]"),
+        ({"suite": [Fgm(0.2)]}, r"must keep to the threat model norm='linf', epsilon=0\.1, got Fgm\(epsilon=0\.2"),
+        ({"suite": [Fgm(0.1, "l2")]}, r"must keep to the threat model norm='linf'"),
+        ({"limit": 3}, r"limit must be a whole number from 1 to 2 \(the size of data\).* got 3"),
+        ({"limit": 0}, r"limit must be a whole number"),
+        ({"data": (GOOD[0] * np.nan, GOOD[1])}, r"x must be finite, got NaN or infinity in 2 of 2 images"),
+        ({"data": (GOOD[0] * 255, GOOD[1])}, r"x must lie in \[0, 1\].* divide by 255"),
+        ({"data": ((GOOD[0] * 255).astype(np.uint8), GOOD[1])}, r"divide 8-bit images by 255"),
+        ({"data": (GOOD[0], [0, 2])}, r"y must lie in 0\.\.1, got labels from 0 to 2"),
+        ({"data": (GOOD[0], [-1, 0])}, r"y must lie in 0\.\..* got labels from -1"),
+        ({"data": (GOOD[0], [0])}, r"y must be one integer label for each of the 2 images"),
+        ({"data": (GOOD[0][:0], GOOD[1][:0])}, r"data must hold at least one image"),
+        ({"data": (*GOOD, GOOD[1])}, r"data must be arrays \(x, y\) or a tf\.data\.Dataset"),
+        ({"data": GOOD[0]}, r"data must be arrays \(x, y\) .* got ndarray"),
+        ({"model": lambda x: tf.nn.softmax(two_classes(x))}, r"gives probabilities .* logits are needed"),
+        ({"model": "model.keras"}, r"model must be a Keras model.* got str; a path is loaded by"),
+        ({"model": lambda x: tf.zeros([2, 2]) + float("nan")}, r"NaN or infinite logits"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_input_is_refused_with_argument_and_remedy(options, message):
+    arguments = {"model": two_classes, "data": GOOD, "epsilon": EPSILON, "suite": "quick", **options}
+    with pytest.raises(UserError, match=message):
+        evaluate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda dataset: dataset.repeat(), "data must be finite, got a dataset that repeats forever"),
+        (lambda dataset: dataset.take(0), "data must hold at least one image, got an empty dataset"),
+        (lambda dataset: dataset.map(lambda x, y: {"x": x, "y": y}), r"data must yield \(image, label\) pairs"),
+        (lambda dataset: dataset.map(lambda x, y: (x, y, y)), r"data must yield \(image, label\) pairs"),
+    ],
+    ids=["infinite", "empty", "dictionary", "triple"],
+)
+def test_a_dataset_that_cannot_be_read_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        evaluate(two_classes, change(tf.data.Dataset.from_tensor_slices(GOOD)), EPSILON)
+
+
+def test_a_softmax_layer_is_refused_by_its_name(linear_model):
+    model = keras.Sequential([keras.Input((2, 2, 1)), linear_model, keras.layers.Softmax(name="head")])
+    with pytest.raises(UserError, match=r"ends in softmax \(layer 'head'\)"):
+        evaluate(model, GOOD, EPSILON)
+
+
+def test_a_model_without_gradient_is_refused_with_the_remedy():
+    def rounded(x):
+        return tf.ensure_shape(tf.numpy_function(lambda v: two_classes(v).numpy(), [x], tf.float32), [None, 2])
+
+    with pytest.raises(UserError, match="the model has no gradient with respect to its input") as error:
+        evaluate(rounded, GOOD, EPSILON)
+    assert "attack it by transfer" in str(error.value)

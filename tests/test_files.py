@@ -1,0 +1,99 @@
+"""Writing files: whole or not at all, JSON without NaN, one clear error where nothing can be written."""
+
+import json
+import os
+
+import pytest
+
+from tfadv.files import replacing, write_json, write_text
+from tfadv.validation import UserError
+
+
+def test_text_and_json_come_back_as_they_went_in(tmp_path):
+    write_text(tmp_path / "a.txt", "ε = 8/255\n")
+    write_json(tmp_path / "b.json", {"accuracy": [0.25, None], "ok": True})
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "ε = 8/255\n"
+    assert json.loads((tmp_path / "b.json").read_text(encoding="utf-8")) == {"accuracy": [0.25, None], "ok": True}
+
+
+def test_missing_folders_are_made_and_a_string_is_a_path(tmp_path):
+    write_text(str(tmp_path / "new" / "deep" / "a.txt"), "x")
+    assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "x"
+
+
+def test_the_temporary_file_stands_beside_the_target_with_its_suffix(tmp_path):
+    """A rename is atomic only inside one file system; writers such as Keras choose the format by the suffix."""
+    with replacing(tmp_path / "model.keras") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".keras"
+        assert temporary != tmp_path / "model.keras"
+        temporary.write_bytes(b"weights")
+    assert (tmp_path / "model.keras").read_bytes() == b"weights"
+    assert sorted(os.listdir(tmp_path)) == ["model.keras"]
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failing_block_leaves_the_old_file_and_no_temporary(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write_half():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_refuses_what_json_has_no_word_for_and_leaves_the_old_file(tmp_path, value):
+    path = tmp_path / "a.json"
+    write_json(path, [1])
+    with pytest.raises(ValueError):
+        write_json(path, {"accuracy": value})
+    assert json.loads(path.read_text()) == [1]
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_path_below_a_regular_file_is_a_user_error_that_names_it(tmp_path):
+    """Also root cannot write there, so the test means the same for everybody."""
+    (tmp_path / "file").write_text("I am no folder")
+    path = tmp_path / "file" / "a.txt"
+    with pytest.raises(UserError) as caught:
+        write_text(path, "x")
+    assert str(path) in str(caught.value)
+    assert "name a folder that you may write to" in str(caught.value)
+
+
+def test_a_target_that_is_a_folder_is_a_user_error_and_leaves_no_temporary(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*taken"):
+        write_text(tmp_path / "taken", "x")
+    assert os.listdir(tmp_path) == ["taken"]
+
+
+def test_a_full_disk_is_a_user_error_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(UserError, match="No space left on device; free space"), replacing(path):
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "other").write_text("")
+    write_text(tmp_path / "a.txt", "x")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "other").stat().st_mode
