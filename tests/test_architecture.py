@@ -43,7 +43,7 @@ FLOORS = {
 TOP = 7  # tfadv/__init__.py, which re-exports the rooms, and the programs
 PEERS = {"cleverhans", "foolbox", "art", "torch", "torchvision", "jax", "jaxlib"}
 
-# Reads, inside `exit_cleanly`, whether the user set the verbosity of the program that it wraps.
+# Wraps every program's main (`exit_cleanly`), and may therefore look at the flags that a program has defined.
 KNOWS_FLAGS = PACKAGE / "validation.py"
 
 # Modules without a mirrored test file, each with the reason.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,8 @@ def run(
     report("[4/4] cross-checking PGD with CleverHans, from the same start")
     x, y = (column[:_CROSSCHECK_IMAGES] for column in data)
     config = Pgd(epsilon, epsilon / 30, 40, keep="last")
-    compared = [cleverhans.compare(models["natural"], x, y, each) for each in cleverhans.suite(config)]
-    compared.append(cleverhans.compare(models["adversarial"], x, y, config))
+    chosen = [("natural", each) for each in cleverhans.suite(config)] + [("adversarial", config)]
+    compared = {(key, number): cleverhans.compare(models[key], x, y, each) for number, (key, each) in enumerate(chosen)}
     result = Collection(
         title=f"tfadv quickstart: {dataset}",
         description=(
@@ -112,10 +112,12 @@ def run(
         ),
     )
     result.save(output)
-    files.write_json(output / "crosscheck.json", [each.to_dict() for each in compared])
+    files.write_json(
+        output / "crosscheck.json", [{"model": key, **each.to_dict()} for (key, _), each in compared.items()]
+    )
     report("")
     report(result.summary())
-    disagreeing = [each.attack for each in compared if not each.agreed]
+    disagreeing = [each.attack for each in compared.values() if not each.agreed]
     if disagreeing:
         raise UserError(f"tfadv and CleverHans disagree on: {'; '.join(disagreeing)}; see {output / 'crosscheck.json'}")
     report(f"{time.monotonic() - began:.0f} s; open {output / 'report.html'}")
@@ -133,9 +135,11 @@ def _same(name: str, live: Report, exported: Report) -> tuple[str, str, str, str
     return (name, f"{live.robust_accuracy:.4f}", f"{exported.robust_accuracy:.4f}", f"{same} of {live.count} images")
 
 
-def _crosscheck_table(compared: list[cleverhans.Comparison]) -> Table:
+def _crosscheck_table(compared: Mapping[tuple[str, int], cleverhans.Comparison]) -> Table:
+    names = {key: name for name, key in MODELS.items()}
     rows = tuple(
         (
+            names[key],
             each.attack,
             f"{100 * each.robust_accuracy:.1f}%",
             f"{100 * each.peer_robust_accuracy:.1f}%",
@@ -143,6 +147,6 @@ def _crosscheck_table(compared: list[cleverhans.Comparison]) -> Table:
             f"{100 * each.share_of_differing_images:.1f}%",
             "agrees" if each.agreed else "disagrees",
         )
-        for each in compared
+        for (key, _), each in compared.items()
     )
-    return Table(("attack", "tfadv", "CleverHans", "same outcome", "images that differ", "result"), rows)
+    return Table(("model", "attack", "tfadv", "CleverHans", "same outcome", "images that differ", "result"), rows)

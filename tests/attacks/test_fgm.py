@@ -14,8 +14,7 @@ LABELS = np.array([0, 1], np.int32)
 
 
 def linear(x):
-    """The label's logit stays ahead in the whole box, so nothing fools this model."""
-    return x @ WEIGHTS + 20.0 * tf.one_hot([0, 1], 2)[: tf.shape(x)[0]]
+    return x @ WEIGHTS
 
 
 def run(config, start=X):

@@ -39,7 +39,7 @@ def test_one_step_is_the_sign_of_the_gradient_times_the_step_size():
 def test_one_l2_step_is_the_normalized_gradient_times_the_step_size():
     """Column 1 - column 0 = (-2, -4, 6, -0.5)."""
     direction = np.array([-2.0, -4.0, 6.0, -0.5]) / np.sqrt(4 + 16 + 36 + 0.25)
-    x_adv = run(linear, [[0.5, 0.5, 0.5, 0.5]], Pgd(epsilon=0.3, step_size=0.1, steps=1, norm="l2"))
+    x_adv = run(linear, [[0.5, 0.5, 0.5, 0.5]], Pgd(epsilon=0.3, step_size=0.1, steps=1, norm="l2", objective="margin"))
     np.testing.assert_allclose(x_adv, [0.5 + 0.1 * direction], atol=1e-6)
 
 
