@@ -97,3 +97,21 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "other").write_text("")
     write_text(tmp_path / "a.txt", "x")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_held_folder_names_its_holder_to_everybody_else(tmp_path):
+    """A second holder, also in this process, is told the number of the first; the folder is free again afterwards."""
+    with (
+        files.holding(tmp_path / "run"),
+        pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
+        files.holding(tmp_path / "run"),
+    ):
+        pass
+    with files.holding(tmp_path / "run"):
+        assert (tmp_path / "run/.lock").read_text(encoding="utf-8") == f"process {os.getpid()}"
+
+
+def test_a_folder_that_cannot_be_made_cannot_be_held(tmp_path):
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    with pytest.raises(UserError, match="name a folder that you may write to"), files.holding(tmp_path / "file/run"):
+        pass

@@ -92,15 +92,15 @@ def killing_at_step_27(experiment, x, y, start, stop):
 training.batches = killing_at_step_27
 training.run(EXPERIMENT, sys.argv[1], checkpoint_every=10)
 """
-# The module that both processes take the experiment from: the real network, and every part that draws numbers.
+# The module that both processes take the experiment from: a real network, and every part that draws numbers.
 SHARED = """
 from tfadv.attacks import Pgd
 from tfadv.augment import FeatureSmoothing, GaussianNoise
 from tfadv.losses import LogitSqueezing
 from tfadv.training import Experiment
 EXPERIMENT = Experiment(
-    "digits", loss=LogitSqueezing(weight=0.2), augment=(FeatureSmoothing(new_points=2), GaussianNoise(stddev=0.3)),
-    train_attack=Pgd(0.1, 0.05, 2, keep="last"), learning_rate=1e-3, batch_size=8, steps=40, limit=60,
+    "digits", "small_cnn", LogitSqueezing(weight=0.2), (FeatureSmoothing(new_points=2), GaussianNoise(stddev=0.3)),
+    Pgd(0.1, 0.05, 2, keep="last"), learning_rate=1e-3, batch_size=8, steps=40, limit=60,
 )
 """
 
@@ -217,7 +217,16 @@ def test_the_folder_of_another_experiment_is_refused_by_field_and_left_as_it_is(
     assert content(finished) == before
 
 
-@pytest.mark.parametrize("text", ["{half", "[]", "{}"])
+def test_a_folder_written_before_a_field_existed_has_the_default_of_that_field(forty, copy):
+    written = json.loads((copy / "experiment.json").read_text())
+    del written["experiment"]["ramp_steps"]
+    (copy / "experiment.json").write_text(json.dumps(written))
+    assert resume(forty, copy) == ["resumed at step 40 of 40"]
+    with pytest.raises(UserError, match=r"\(ramp_steps: 0 there, 5 now\)"):
+        resume(dataclasses.replace(forty, ramp_steps=5), copy)
+
+
+@pytest.mark.parametrize("text", ["{half", "[]", "{}", '{"experiment": []}'])
 def test_a_folder_whose_description_is_damaged_is_refused(forty, tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json is not an experiment's description"):

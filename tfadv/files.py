@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -39,6 +40,34 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         raise UserError(f"cannot write {path}: {error.strerror or error}; free space or name another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def holding(folder: str | os.PathLike) -> Iterator[None]:
+    """Keeps every other process out of `folder` while the block runs; a process that dies lets go of it.
+
+    Raises:
+        UserError: another process holds the folder (its number is named), or the folder cannot be written to.
+    """
+    path = pathlib.Path(folder) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; name a folder that you may write to") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise UserError(
+                f"{folder} is in use by {holder}; wait until it has ended, or name another folder"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}")
+        stream.flush()
+        yield
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

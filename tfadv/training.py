@@ -209,19 +209,34 @@ def run(
         The content of metrics.json: step, train_loss, test_accuracy in [0, 1], images_per_second.
 
     Raises:
-        UserError: `workdir` holds another experiment, a checkpoint cannot be read, or the loss is no longer finite.
+        UserError: `workdir` holds another experiment or another process is at work in it, a checkpoint cannot be read,
+            or the loss is no longer finite.
     """
     workdir = pathlib.Path(workdir)
     periods = {"checkpoint_every": checkpoint_every, **({} if keep_every is None else {"keep_every": keep_every})}
     for name, period in periods.items():
         if period < 1:
             raise UserError(f"{name} must be at least 1 step, got {period}")
-    x, y = tfadv.data.arrays(experiment.dataset, "train", data_dir=data_dir, limit=experiment.limit)
-    x_test, y_test = tfadv.data.arrays(experiment.dataset, "test", data_dir=data_dir)
+    train = tfadv.data.arrays(experiment.dataset, "train", data_dir=data_dir, limit=experiment.limit)
+    test = tfadv.data.arrays(experiment.dataset, "test", data_dir=data_dir)
     # Whatever is wrong with the experiment is found before anything is written.
-    _check_batch_size(experiment, len(x))
+    _check_batch_size(experiment, len(train[0]))
     trainee = build(experiment)
-    _claim(experiment, workdir)
+    with files.holding(workdir):
+        _claim(experiment, workdir)
+        return _run(experiment, workdir, trainee, train, test, periods, report)
+
+
+def _run(
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    trainee: keras.Model,
+    train: tfadv.data.Arrays,
+    test: tfadv.data.Arrays,
+    periods: dict[str, int],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """`run` once everything is checked and the folder is ours."""
     checkpoint = tf.train.Checkpoint(model=trainee, optimizer=trainee.optimizer)
     manager = tf.train.CheckpointManager(checkpoint, workdir / "checkpoints", max_to_keep=2)
     step = _restore(checkpoint, manager)
@@ -232,7 +247,7 @@ def run(
     writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
     began, first = time.monotonic(), step
     # One copy in TensorFlow, shared by the pipelines of every span.
-    images, labels = tf.constant(x), tf.constant(y, tf.int32)
+    images, labels = tf.constant(train[0]), tf.constant(train[1], tf.int32)
     while step < experiment.steps:
         span = min(*(period - step % period for period in periods.values()), experiment.steps - step)
         tick = time.monotonic()
@@ -247,10 +262,10 @@ def run(
             )
         rate = span * experiment.batch_size / (time.monotonic() - tick)
         row = {"step": step, **{f"train_{name}": value for name, value in values.items()}, "images_per_second": rate}
-        if keep_every and step % keep_every == 0:
-            kept = classifier_of(experiment, trainee)
-            row["test_accuracy"] = accuracy(kept, x_test, y_test)
-            save(kept, workdir / "models" / f"step-{step:07d}.keras")
+        if step % periods.get("keep_every", step + 1) == 0:
+            milestone = classifier_of(experiment, trainee)
+            row["test_accuracy"] = accuracy(milestone, *test)
+            save(milestone, workdir / "models" / f"step-{step:07d}.keras")
         log.append(row)
         with writer.as_default(step=step):
             for name, value in row.items():
@@ -268,7 +283,7 @@ def run(
     metrics = {
         "step": step,
         "train_loss": rows[-1]["train_loss"],
-        "test_accuracy": accuracy(classifier, x_test, y_test),
+        "test_accuracy": accuracy(classifier, *test),
         "images_per_second": float(np.median([row["images_per_second"] for row in rows])),
     }
     files.write_json(workdir / "metrics.json", metrics)
@@ -313,18 +328,17 @@ def _claim(experiment: Experiment, workdir: pathlib.Path) -> None:
     """Writes experiment.json, or refuses a folder that belongs to another experiment."""
     path, mine = workdir / "experiment.json", json.loads(json.dumps(describe(experiment)))
     if path.exists():
-        try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))["experiment"]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{path} is not an experiment's description ({error}); name another workdir") from error
         # A folder written before a field existed was trained with the field's default.
         defaults = json.loads(json.dumps(describe(Experiment())))
-        theirs = {**defaults, **theirs}
+        try:
+            theirs = {**defaults, **json.loads(path.read_text(encoding="utf-8"))["experiment"]}
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(f"{path} is not an experiment's description ({error}); name another workdir") from error
         differing = sorted(key for key in mine if key != "steps" and mine[key] != theirs[key])
         if differing:
             changes = ", ".join(f"{key}: {theirs[key]!r} there, {mine[key]!r} now" for key in differing)
             raise UserError(f"workdir {workdir} holds another experiment ({changes}); name another workdir")
-        if theirs.get("steps", 0) >= experiment.steps:
+        if theirs["steps"] >= experiment.steps:
             return
     files.write_json(
         path,

@@ -114,9 +114,10 @@ def test_an_example_alone_is_attacked_as_in_a_batch(entry):
         np.testing.assert_allclose(alone, together[row : row + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("entry", [TABLE[0], TABLE[6], TABLE[10], TABLE[14]])
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [TABLE[3], TABLE[7], TABLE[17]])
 def test_xla_and_the_graph_agree_from_the_same_start(entry):
-    """One entry of each kind, norm, objective and `keep`: XLA takes seconds for each."""
+    """Every kind, norm, objective and `keep` once, not every combination: XLA takes seconds for each."""
     start = np.clip(IMAGES + 0.02, 0, 1)
     xla, graph = (attack(entry, jit).run(IMAGES, LABELS, start) for jit in ("on", "off"))
     assert (xla.adversarial == graph.adversarial).mean() >= 0.995

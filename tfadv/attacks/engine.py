@@ -86,7 +86,8 @@ class CompiledAttack:
         # The programs always remember the best iterate; whether an example leaves when it is fooled, and with which
         # iterate, is decided between them.
         settings = dataclasses.replace(self._pgd, keep="best")
-        compile_options = {"jit_compile": True} if devices.wants_xla(jit) else {}
+        # Nothing here needs AutoGraph, which would hide the type of an error that arises while a model is traced.
+        compile_options = {"autograph": False, **({"jit_compile": True} if devices.wants_xla(jit) else {})}
 
         @tf.function(**compile_options)
         def advance_batch(x, y, state, epsilon, step_size, until):  # type: ignore[no-untyped-def]
@@ -168,7 +169,11 @@ class CompiledAttack:
             start = np.asarray(start, np.float32)
             if start.shape != x.shape:
                 raise UserError(f"start must have the shape of x, {x.shape}, got {start.shape}")
+            if not np.isfinite(start).all():
+                raise UserError("start must be finite, got NaN or infinity; a start outside ball and box is projected")
         index = np.arange(len(x)) if index is None else np.asarray(index)
+        if index.shape != (len(x),):
+            raise UserError(f"index must hold one number for each of the {len(x)} images, got shape {index.shape}")
         return _Session(self, x, y, start, index.astype(np.int32), progress).run()
 
 

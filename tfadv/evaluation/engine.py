@@ -70,8 +70,8 @@ def evaluate(
     check_epsilon(epsilon, bounds, norm, strict=True)
     configs = suites.resolve(suite, float(epsilon), norm, seed)
     configs = tuple(dataclasses.replace(config, bounds=bounds) for config in configs)
-    # One program for every pass, also for a last batch that is smaller.
-    predict = tf.function(predictor(model), reduce_retracing=True)
+    # One program for every pass, also for a last batch that is smaller. AutoGraph would hide the type of an error.
+    predict = tf.function(predictor(model), reduce_retracing=True, autograph=False)
     x, y = as_arrays(data, bounds)
     index = np.arange(len(x))
     if limit is not None:
@@ -166,7 +166,8 @@ class _Run:
 
     def white_box(self, config: Any) -> None:
         attack = attacks.compiled(self.predict, config, **self.options)
-        name, (x_adv, seconds, evaluations) = suites.name_of(config), self._craft(attack, suites.name_of(config))
+        name = self._unused(suites.name_of(config))
+        x_adv, seconds, evaluations = self._craft(attack, name)
         row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, attack.precision)
         if isinstance(config, attacks.Fgm):
             self.single = row
@@ -174,10 +175,17 @@ class _Run:
 
     def transfer(self, source_name: str, source: Any, config: Any) -> None:
         attack = attacks.compiled(source, config, **self.options)
-        name = f"transfer from {source_name}, {suites.name_of(config)}"
+        name = self._unused(f"transfer from {source_name}, {suites.name_of(config)}")
         x_adv, seconds, _ = self._craft(attack, name)
         settings = {**attacks.to_dict(config), "source": source_name}
         self.transferred.append(self._add(name, settings, x_adv, seconds, 0, attack.precision))
+
+    def _unused(self, name: str) -> str:
+        """`name`, or with a number behind it: two configs may differ in what a name leaves out, such as the step."""
+        taken, number = {row.name for row in self.rows}, 1
+        while (numbered := name if number == 1 else f"{name} ({number})") in taken:
+            number += 1
+        return numbered
 
     def _craft(self, attack: attacks.CompiledAttack, label: str) -> tuple[np.ndarray, float, int]:
         """Images for every correctly classified example (the others stay clean), seconds, gradients."""

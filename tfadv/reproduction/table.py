@@ -96,7 +96,7 @@ def reproduce(
     """Trains and evaluates the rows of `target`, and writes table.json and table.md of all rows evaluated so far.
 
     Args:
-        output: receives runs/KEY (one run folder for each row), evaluations/, table.json, table.md, curve.json.
+        output: receives runs/KEY (one run folder for each row), evaluations/, table.json and table.md.
         steps: training steps for each row; a run that has fewer continues, one that has more is evaluated as it is.
         rows: keys of the rows to work on; None is all of them.
         data_dir: where TFDS keeps its data sets.
@@ -149,17 +149,12 @@ class _BlackBox:
 
     def __init__(self, target, source, x, y, folder, precision, report) -> None:  # type: ignore[no-untyped-def]
         self.source, self.x, self.y, self.folder, self.precision, self.report = source, x, y, folder, precision, report
-        self.step = _read(source / "metrics.json")["step"]
+        self.weights = _digest(source / "model.keras")
         self.images: dict[attacks.Pgd, np.ndarray] = {}
 
     def __call__(self, config: attacks.Pgd) -> np.ndarray:
         if config not in self.images:
-            settings = [
-                attacks.to_dict(config),
-                self.precision,
-                str(self.x.shape),
-                _digest(self.source / "model.keras"),
-            ]
+            settings = [attacks.to_dict(config), self.precision, str(self.x.shape), self.weights]
             path = self.folder / f"source-{_hash(settings)}.npz"
             if path.exists():
                 with np.load(path, allow_pickle=False) as stored:
@@ -187,7 +182,7 @@ def evaluate_row(
     run: pathlib.Path,
     x: np.ndarray,
     y: np.ndarray,
-    examples: Callable[[attacks.Pgd], np.ndarray],
+    examples: _BlackBox,
     folder: pathlib.Path,
     precision: str,
     report: Callable[[str], None],
@@ -195,14 +190,15 @@ def evaluate_row(
     """Fills every column of one row, or reads them back if these weights were evaluated so before.
 
     Returns:
-        What is stored: row, step, precision, count, environment, and columns: name -> accuracy (after the last iterate)
-        and best_iterate (no iterate fooled), in [0, 1].
+        What is stored: row, step, precision, count, environment, source (of the black-box columns), and columns: name
+        -> accuracy (after the last iterate) and best_iterate (no iterate fooled), in [0, 1].
     """
     settings = [
         [column.name, column.attack and attacks.to_dict(column.attack), column.threat] for column in target.columns
     ]
     path = folder / f"{row.key}-{_hash([settings, precision, len(x), _digest(run / 'model.keras')])}.json"
-    if (found := _read(path)) is not None:
+    found = _read(path) or {}
+    if found.get("source") == examples.weights:
         return found
     model = load(run / "model.keras")
 
@@ -210,9 +206,12 @@ def evaluate_row(
         return float((model.predict(images, batch_size=_FORWARD_BATCH, verbose=0).argmax(axis=1) == y).mean())
 
     columns: dict[str, dict[str, Any]] = {}
-    search = "float32"
+    search = found.get("precision", "float32")
     for column in target.columns:
-        if column.attack is None:
+        if found and column.threat != "black-box":
+            # The source was trained further since; what does not come from it stays as it is.
+            columns[column.name] = found["columns"][column.name]
+        elif column.attack is None:
             columns[column.name] = {"accuracy": right(x)}
         elif column.threat == "black-box":
             columns[column.name] = {"accuracy": right(examples(column.attack))}
@@ -230,6 +229,7 @@ def evaluate_row(
         "seconds_of_training": _seconds_of_training(run),
         "precision": search,
         "count": len(x),
+        "source": examples.weights,
         "columns": columns,
         "environment": training.environment(),
     }
@@ -268,10 +268,10 @@ def evaluate_curve(
 
 
 def write_table(target: Target, output: pathlib.Path, count: int) -> dict[str, Any]:
-    """Joins the newest evaluation of each row with the printed numbers; writes table.json, table.md and curve.json."""
+    """Joins the newest evaluation of each row with the printed numbers; writes table.json and table.md."""
     numbers = printed(target)
     newest: dict[str, Any] = {}
-    for path in (output / "evaluations").glob("*.json"):
+    for path in sorted((output / "evaluations").glob("*.json"), key=lambda path: path.stat().st_mtime):
         found = _read(path)
         if not (found and "columns" in found and found["count"] == count):
             continue
