@@ -1,7 +1,12 @@
 """Fixtures that more than one room uses: real data where it is at hand, and models small enough to work out by hand."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -73,3 +78,60 @@ def small_net():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.MODELS, "small_net", build)
         yield "small_net"
+
+
+# Runs a program once for each list of flags, all in one process, because importing TensorFlow takes seconds.
+_ONE_BY_ONE = """
+import contextlib, importlib, io, json, sys, traceback
+from absl import flags
+
+module, lists = sys.argv[1:]
+program = importlib.import_module(module)
+ends = []
+for arguments in json.loads(lists):
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    sys.argv = [program.__file__, *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = program.run()
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+    ends.append([status or 0, out.getvalue(), err.getvalue()])
+print(json.dumps(ends))
+"""
+
+
+class Ended(NamedTuple):
+    """How a program ended: its exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def run_program() -> Callable[..., list[Ended]]:
+    """`run_program("trainers.train", flags, more_flags)` runs the program once for each list of flags.
+
+    The runs are in one fresh process, one after the other, from the root of the clone. `prepare` is code to execute
+    in that process before.
+    """
+
+    def run(module: str, *lists: list[str], prepare: str = "") -> list[Ended]:
+        done = subprocess.run(
+            [sys.executable, "-c", prepare + _ONE_BY_ONE, module, json.dumps(lists)],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stderr
+        return [Ended(*each) for each in json.loads(done.stdout.splitlines()[-1])]
+
+    return run

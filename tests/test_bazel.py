@@ -204,6 +204,8 @@ def test_the_tags_of_a_test_say_what_it_tests_and_how_it_runs(tmp_path, source, 
     ("file", "tag"),
     [
         ("test_balls.py", "floor_0"),
+        ("test_balls_exhaustive.py", "floor_0"),
+        ("test_ballsport.py", "repository"),
         ("losses/deep/test_a.py", "floor_1"),
         ("trainers/test_train.py", "floor_6"),
         ("test_readme.py", "repository"),

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tfadv import files
 from tfadv.files import replacing, write_json, write_text
 from tfadv.validation import UserError
 

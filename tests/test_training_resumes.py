@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv import models, training
+from tfadv import files, models, training
 from tfadv.attacks import Pgd
 from tfadv.augment import GaussianNoise
 from tfadv.losses import LogitSqueezing
@@ -55,8 +55,9 @@ def rows_of(folder):
 
 
 def content(folder):
-    """Every file below `folder` with its bytes."""
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file below `folder` with its bytes, but for the lock, which names the last process."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {path.relative_to(folder): path.read_bytes() for path in found}
 
 
 def assert_same_run(folder, other):
@@ -215,6 +216,13 @@ def test_the_folder_of_another_experiment_is_refused_by_field_and_left_as_it_is(
     with pytest.raises(UserError, match=message + "; name another workdir"):
         resume(dataclasses.replace(forty, **changes), finished)
     assert content(finished) == before
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(forty, copy):
+    before = content(copy)
+    with files.holding(copy), pytest.raises(UserError, match=r"is in use by process \d+; wait until it has ended"):
+        resume(forty, copy)
+    assert content(copy) == before
 
 
 def test_a_folder_written_before_a_field_existed_has_the_default_of_that_field(forty, copy):

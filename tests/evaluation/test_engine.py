@@ -168,7 +168,7 @@ def test_every_form_of_the_data_gives_the_same_report(three_classes):
     x, y = data_of(three_classes, 50)
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     forms = {
-        "lists": (x.tolist() and x, y.tolist()),
+        "lists": (x.tolist(), y.tolist()),
         "one-hot": (x, np.eye(3, dtype=np.float32)[y]),
         "single examples": dataset,
         "batches": dataset.batch(16),

@@ -187,7 +187,7 @@ def evaluate_row(
     precision: str,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Fills every column of one row, or reads them back if these weights were evaluated so before.
+    """Fills every column of one row, or reads back what was found before for these weights and this source.
 
     Returns:
         What is stored: row, step, precision, count, environment, source (of the black-box columns), and columns: name

@@ -234,7 +234,9 @@ class Tree:
         deps = self.deps([f"{folder}/{src}"], strings=True) | set(supports)
         room = folder.removeprefix(TESTS).strip("/").split("/")[0]
         default = f"floor_{self.top}" if room else "repository"  # Tests of programs, and of the repository itself.
-        room = room or src[:-3].removeprefix("test_")
+        if not room:  # test_training.py and test_training_resumes.py are both tests of the module training.
+            about = src[:-3].removeprefix("test_") + "_"
+            room = max((name for name in self.floors if about.startswith(f"{name}_")), key=len, default="")
         tags = [f"floor_{self.floors[room]}" if room in self.floors else default]
         if all_slow(tree):
             tags.append("slow")

@@ -1,0 +1,239 @@
+"""Adversarial training: one step worked by hand, starts that follow the step's number, clean evaluation, saving."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfadv.adversarial import AdversarialTraining
+from tfadv.attacks import Fgm, Pgd
+from tfadv.validation import UserError
+
+LAYERS = keras.layers
+RNG = np.random.default_rng(0)
+X = RNG.random((10, 2, 2, 1), np.float32)
+Y = RNG.integers(0, 3, 10).astype(np.int32)
+SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+PGD = Pgd(epsilon=0.1, step_size=0.05, steps=2)
+
+
+def compiled(classifier, attack=PGD, *, rate=0.1, loss=SPARSE, metrics=("accuracy",), jit_compile=False, seed=0):
+    model = AdversarialTraining(classifier, attack, seed=seed)
+    model.compile(keras.optimizers.SGD(rate), loss, metrics=list(metrics), jit_compile=jit_compile)
+    return model
+
+
+def net(seed=0):
+    """A classifier of X with a hidden layer."""
+    glorot = [keras.initializers.GlorotUniform(seed=2 * seed + number) for number in range(2)]
+    return keras.Sequential(
+        [
+            LAYERS.Input((2, 2, 1)),
+            LAYERS.Flatten(),
+            LAYERS.Dense(5, activation="tanh", kernel_initializer=glorot[0]),
+            LAYERS.Dense(3, kernel_initializer=glorot[1]),
+        ]
+    )
+
+
+def same(first, second, **tolerance):
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, **({"atol": 0, "rtol": 0} | tolerance))
+
+
+def probabilities(flat, kernel):
+    logits = flat @ kernel
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def worked_by_hand(kernel, epsilon, weights=1.0):
+    """(x_adv [B, 4], loss [B], gradient [4, 3]) of softmax regression under FGSM.
+
+    The loss of an example has the input gradient kernel (p - y) and the kernel gradient x (p - y)^T.
+    """
+    flat, truth = X.reshape(10, 4).astype(np.float64), np.eye(3)[Y]
+    corner = np.clip(flat + epsilon * np.sign((probabilities(flat, kernel) - truth) @ kernel.T), 0, 1)
+    p = probabilities(corner, kernel)
+    loss = -np.log((p * truth).sum(axis=1))
+    return corner, loss, corner.T @ ((p - truth) * np.reshape(weights, [-1, 1])) / 10
+
+
+def test_a_step_on_a_linear_model_is_the_update_worked_by_hand(linear_model):
+    """kernel - rate x mean over the batch of x_adv (p - y)^T, at the corner x_adv = x + epsilon sign(gradient)."""
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    corner, loss, gradient = worked_by_hand(kernel, 0.1)
+    model = compiled(linear_model, Fgm(epsilon=0.1), rate=0.5)
+    np.testing.assert_allclose(model.craft(tf.constant(X), tf.constant(Y), 0), corner.reshape(X.shape), atol=1e-6)
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    np.testing.assert_allclose(linear_model.get_weights()[0], kernel - 0.5 * gradient, atol=1e-6)
+    assert float(logs["loss"]) == pytest.approx(loss.mean(), rel=1e-5)
+    assert float(logs["accuracy"]) == pytest.approx((probabilities(corner, kernel).argmax(axis=1) == Y).mean())
+
+
+def test_sample_weights_weigh_the_loss_of_each_example(linear_model):
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    weights = np.linspace(0, 2, 10)
+    *_, gradient = worked_by_hand(kernel, 0.1, weights)
+    compiled(linear_model, Fgm(epsilon=0.1), rate=0.5).train_on_batch(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(linear_model.get_weights()[0], kernel - 0.5 * gradient, atol=1e-6)
+
+
+def test_penalties_of_the_classifiers_layers_are_part_of_the_loss(linear_model):
+    linear_model.layers[-1].kernel.regularizer = keras.regularizers.L2(0.25)
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    _, loss, gradient = worked_by_hand(kernel, 0.1)
+    logs = compiled(linear_model, Fgm(epsilon=0.1)).train_on_batch(X, Y, return_dict=True)
+    assert float(logs["loss"]) == pytest.approx(loss.mean() + 0.25 * (kernel**2).sum(), rel=1e-5)
+    np.testing.assert_allclose(linear_model.get_weights()[0], kernel - 0.1 * (gradient + 0.5 * kernel), atol=1e-6)
+
+
+def test_the_history_shows_the_adversarial_loss_averaged_over_examples(linear_model):
+    """At rate 0 the weights stand still; batches of 4, 4 and 2 count by their examples. (A custom train_step that
+    forgets the loss tracker shows 0.0.)"""
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    corner, loss, _ = worked_by_hand(kernel, 0.1)
+    history = compiled(linear_model, Fgm(epsilon=0.1), rate=0.0).fit(X, Y, batch_size=4, verbose=0).history
+    assert history["loss"] == pytest.approx([loss.mean()], rel=1e-5)
+    assert history["accuracy"] == pytest.approx([(probabilities(corner, kernel).argmax(axis=1) == Y).mean()])
+
+
+def test_evaluate_and_predict_are_clean_and_the_classifiers_own(linear_model):
+    model = compiled(linear_model, Fgm(epsilon=0.3))
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    _, loss, _ = worked_by_hand(kernel, 0.0)
+    logs = model.evaluate(X, Y, return_dict=True, verbose=0)
+    assert logs["loss"] == pytest.approx(loss.mean(), rel=1e-5)
+    np.testing.assert_allclose(model.predict(X, verbose=0), X.reshape(10, 4) @ kernel, rtol=1e-5)
+    np.testing.assert_array_equal(model(X), linear_model(X))
+
+
+class TestCraft:
+    def crafted(self, attack=PGD, *, step=0, seed=0, y=Y, classifier=None):
+        model = AdversarialTraining(classifier or net(), attack, seed=seed)
+        return model.craft(tf.constant(X), tf.constant(y), tf.constant(step)).numpy()
+
+    def test_examples_lie_in_ball_and_box_and_lose_more(self):
+        classifier = net()
+        x_adv = self.crafted(classifier=classifier)
+        assert np.abs(x_adv - X).max() <= 0.1 + 1e-6
+        assert x_adv.min() >= 0
+        assert x_adv.max() <= 1
+        assert SPARSE(Y, classifier(x_adv)) > SPARSE(Y, classifier(X)) + 0.01
+
+    def test_the_start_follows_from_the_seed_and_the_number_of_the_step(self):
+        np.testing.assert_array_equal(self.crafted(step=3), self.crafted(step=3))
+        assert np.abs(self.crafted(step=3) - self.crafted(step=4)).max() > 1e-3
+        assert np.abs(self.crafted(step=3) - self.crafted(step=3, seed=1)).max() > 1e-3
+
+    def test_every_form_of_the_labels_gives_the_same_examples(self):
+        """A smoothed or mixed label counts as its largest class."""
+        expected = self.crafted()
+        for labels in (Y[:, None], Y.astype(np.int64), np.eye(3, dtype=np.float32)[Y] * 0.7 + 0.1):
+            np.testing.assert_array_equal(self.crafted(y=labels), expected)
+
+    def test_what_fools_on_the_way_is_not_kept_because_the_loss_is_ascended_to_the_end(self):
+        """keep="best" would stop at the first success; crafting is the same with both."""
+        longer = {"epsilon": 0.5, "step_size": 0.1, "steps": 5}
+        best, last = (self.crafted(Pgd(keep=keep, **longer)) for keep in ("best", "last"))
+        np.testing.assert_array_equal(best, last)
+
+    def test_no_gradient_flows_through_the_examples(self):
+        classifier = net()
+        model = AdversarialTraining(classifier, PGD)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model.craft(tf.constant(X), tf.constant(Y), 0))
+        assert tape.gradient(total, classifier.trainable_weights) == [None] * 4
+
+
+@pytest.mark.parametrize("attack", [PGD, Pgd(epsilon=0.3, step_size=0.1, steps=2, norm="l2", objective="margin")])
+def test_integer_and_one_hot_labels_train_the_same_weights(attack):
+    first, second, third = net(), net(), net()
+    compiled(first, attack).fit(X, Y, batch_size=5, epochs=2, shuffle=False, verbose=0)
+    compiled(second, attack).fit(X, Y[:, None], batch_size=5, epochs=2, shuffle=False, verbose=0)
+    dense = keras.losses.CategoricalCrossentropy(from_logits=True)
+    compiled(third, attack, loss=dense).fit(X, np.eye(3)[Y], batch_size=5, epochs=2, shuffle=False, verbose=0)
+    same(first, second, atol=1e-6)
+    same(first, third, atol=1e-6)
+    assert np.abs(first.get_weights()[0] - net().get_weights()[0]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_xla_takes_the_same_step():
+    """From the image itself: XLA draws other starts from the same seed."""
+    attack = Pgd(epsilon=0.1, step_size=0.05, steps=2, random_start=False)
+    xla, graph = net(), net()
+    for classifier, jit_compile in ((xla, True), (graph, False)):
+        compiled(classifier, attack, jit_compile=jit_compile).train_on_batch(X, Y)
+    same(xla, graph, atol=1e-5)
+
+
+def test_two_runs_are_identical_and_another_seed_is_another_run():
+    first, second, other = net(), net(), net()
+    for classifier, seed in ((first, 0), (second, 0), (other, 1)):
+        compiled(classifier, seed=seed).fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0)
+    same(first, second)
+    assert np.abs(first.get_weights()[0] - other.get_weights()[0]).max() > 1e-6
+
+
+@pytest.mark.filterwarnings("error:You are saving a model that has not yet been built")
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path):
+    """The start depends on the optimizer's count of steps, which is saved with the model."""
+    whole, half = net(), net()
+    schedule = {"batch_size": 5, "shuffle": False, "verbose": 0}
+    compiled(whole).fit(X, Y, epochs=4, **schedule)
+    interrupted = compiled(half)
+    interrupted.fit(X, Y, epochs=2, **schedule)
+    interrupted.save(tmp_path / "half.keras")
+    resumed = keras.models.load_model(tmp_path / "half.keras")
+    assert int(resumed.optimizer.iterations) == 4
+    resumed.fit(X, Y, epochs=2, **schedule)
+    same(resumed.classifier, whole, atol=1e-7)
+
+
+@pytest.mark.parametrize("attack", [PGD, Fgm(epsilon=0.2, norm="l2", bounds=(-1.0, 1.0))], ids=["pgd", "fgm"])
+def test_a_saved_model_keeps_its_attack_its_seed_and_its_weights(tmp_path, attack):
+    """In Keras' safe mode, which runs no code from the file."""
+    model = AdversarialTraining(net(seed=7), attack, seed=5)
+    model(X)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert isinstance(loaded, AdversarialTraining)
+    assert loaded.attack == attack
+    assert loaded.seed == 5
+    same(loaded.classifier, model.classifier)
+    np.testing.assert_array_equal(
+        loaded.craft(tf.constant(X), tf.constant(Y), 2), model.craft(tf.constant(X), tf.constant(Y), 2)
+    )
+
+
+def test_the_config_names_exactly_the_arguments_of_the_constructor():
+    config = AdversarialTraining(net(), PGD, seed=5, name="robust").get_config()
+    assert {"classifier", "attack", "seed", "name"} <= set(config)
+    rebuilt = AdversarialTraining.from_config(config)
+    assert (rebuilt.attack, rebuilt.seed, rebuilt.name) == (PGD, 5, "robust")
+
+
+def test_crafting_uses_the_moving_statistics_and_only_the_training_pass_changes_them():
+    """moving <- 0.9 moving + 0.1 batch, once, with the statistics of the adversarial batch: mean starts at 0."""
+    norm = LAYERS.BatchNormalization(momentum=0.9)
+    classifier = keras.Sequential([LAYERS.Input((2, 2, 1)), LAYERS.Flatten(), norm, LAYERS.Dense(3)])
+    model = compiled(classifier)
+    x_adv = model.craft(tf.constant(X), tf.constant(Y), 0).numpy().reshape(10, 4)
+    np.testing.assert_array_equal(norm.moving_mean.numpy(), np.zeros(4))
+    np.testing.assert_array_equal(norm.moving_variance.numpy(), np.ones(4))
+    model.train_on_batch(X, Y)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), 0.1 * x_adv.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), 0.9 + 0.1 * x_adv.var(axis=0), rtol=1e-5)
+
+
+def test_dropout_is_off_while_crafting():
+    classifier = keras.Sequential([LAYERS.Input((2, 2, 1)), LAYERS.Flatten(), LAYERS.Dropout(0.5), LAYERS.Dense(3)])
+    model = AdversarialTraining(classifier, PGD)
+    crafted = [model.craft(tf.constant(X), tf.constant(Y), 0).numpy() for _ in range(2)]
+    np.testing.assert_array_equal(*crafted)
+
+
+def test_what_is_no_attack_is_refused():
+    with pytest.raises(UserError, match=r"attack must be one of \['Fgm', 'Pgd'\], got float"):
+        AdversarialTraining(net(), 0.3)
