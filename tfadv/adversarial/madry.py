@@ -74,7 +74,8 @@ class AdversarialTraining(keras.Model):
             logits = self.classifier(x_adv, training=True)
             loss = self.compute_loss(x=x_adv, y=y, y_pred=logits, sample_weight=sample_weight)
             scaled = self.optimizer.scale_loss(loss)
-        self.built = True  # Keras does not build a model whose train_step never calls it, and then warns when it is saved.
+        # Nothing here calls the wrapper itself, so Keras would take it for unbuilt and warn when it is saved.
+        self.built = True
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         self.optimizer.apply_gradients(
             zip(tape.gradient(scaled, self.trainable_weights), self.trainable_weights, strict=True)
