@@ -20,9 +20,10 @@ def short(small_net):
     with pytest.MonkeyPatch.context() as patch:
         for key in KEYS:
             name = f"quickstart_digits/{key}"
-            experiment = dataclasses.replace(EXPERIMENTS[name], model=small_net, limit=200, steps=60, ramp_steps=0)
+            changes = {"model": small_net, "limit": 200, "steps": 60, "learning_rate": 1e-2, "ramp_steps": 0}
+            experiment = dataclasses.replace(EXPERIMENTS[name], **changes)
             if experiment.train_attack is not None:
-                experiment = dataclasses.replace(experiment, train_attack=Pgd(0.2, 0.1, 2, keep="last"))
+                experiment = dataclasses.replace(experiment, train_attack=Pgd(0.05, 0.05, 1, keep="last"))
             patch.setitem(EXPERIMENTS, name, experiment)
         patch.setitem(quickstart._LIMITS, "digits", 40)
         yield

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import logging
+from absl import flags, logging
 
 # Float rounding of a resized or normalized image may leave the box by a few units in the last place.
 _RANGE_TOLERANCE = 1e-5
@@ -26,6 +26,12 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
 
     # TensorFlow logs a line for each checkpoint; a program shows its own progress. --verbosity still wins.
     logging.set_verbosity(logging.WARNING)
+    # Absl looks for a program's own flags and help under the main module, which is a stub in an installed command.
+    program = sys.modules[main.__module__]
+    if program.__name__ != "__main__":
+        sys.modules["__main__"].__doc__ = program.__doc__
+        for flag in flags.FLAGS.flags_by_module_dict().get(program.__name__, ()):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def guarded(argv: list[str]) -> int:
         try:

@@ -138,6 +138,20 @@ class TestCraft:
         best, last = (self.crafted(Pgd(keep=keep, **longer)) for keep in ("best", "last"))
         np.testing.assert_array_equal(best, last)
 
+    def test_the_radius_and_the_step_grow_linearly_over_the_ramp(self):
+        """Step t of a ramp of 4 attacks with (t + 1) / 4 of the strength; from step 3 on with all of it."""
+        attack = Pgd(epsilon=0.2, step_size=0.02, steps=2, random_start=False)
+        model = AdversarialTraining(net(), attack, ramp_steps=4)
+        for step, share in ((0, 0.25), (1, 0.5), (3, 1.0), (9, 1.0)):
+            weaker = Pgd(epsilon=0.2 * share, step_size=0.02 * share, steps=2, random_start=False)
+            expected = self.crafted(weaker, step=step)
+            np.testing.assert_allclose(model.craft(tf.constant(X), tf.constant(Y), step), expected, atol=1e-6)
+
+    def test_random_starts_keep_to_the_ramp_and_no_ramp_is_full_strength_from_the_first_step(self):
+        ramped = AdversarialTraining(net(), PGD, ramp_steps=10).craft(tf.constant(X), tf.constant(Y), 0)
+        assert np.abs(ramped - X).max() <= 0.01 + 1e-6
+        assert np.abs(self.crafted(step=0) - X).max() > 0.09
+
     def test_no_gradient_flows_through_the_examples(self):
         classifier = net()
         model = AdversarialTraining(classifier, PGD)
@@ -194,13 +208,13 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path):
 @pytest.mark.parametrize("attack", [PGD, Fgm(epsilon=0.2, norm="l2", bounds=(-1.0, 1.0))], ids=["pgd", "fgm"])
 def test_a_saved_model_keeps_its_attack_its_seed_and_its_weights(tmp_path, attack):
     """In Keras' safe mode, which runs no code from the file."""
-    model = AdversarialTraining(net(seed=7), attack, seed=5)
+    model = AdversarialTraining(net(seed=7), attack, seed=5, ramp_steps=3)
     model(X)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert isinstance(loaded, AdversarialTraining)
     assert loaded.attack == attack
-    assert loaded.seed == 5
+    assert (loaded.seed, loaded.ramp_steps) == (5, 3)
     same(loaded.classifier, model.classifier)
     np.testing.assert_array_equal(
         loaded.craft(tf.constant(X), tf.constant(Y), 2), model.craft(tf.constant(X), tf.constant(Y), 2)
@@ -208,10 +222,10 @@ def test_a_saved_model_keeps_its_attack_its_seed_and_its_weights(tmp_path, attac
 
 
 def test_the_config_names_exactly_the_arguments_of_the_constructor():
-    config = AdversarialTraining(net(), PGD, seed=5, name="robust").get_config()
-    assert {"classifier", "attack", "seed", "name"} <= set(config)
+    config = AdversarialTraining(net(), PGD, seed=5, ramp_steps=2, name="robust").get_config()
+    assert {"classifier", "attack", "seed", "ramp_steps", "name"} <= set(config)
     rebuilt = AdversarialTraining.from_config(config)
-    assert (rebuilt.attack, rebuilt.seed, rebuilt.name) == (PGD, 5, "robust")
+    assert (rebuilt.attack, rebuilt.seed, rebuilt.ramp_steps, rebuilt.name) == (PGD, 5, 2, "robust")
 
 
 def test_crafting_uses_the_moving_statistics_and_only_the_training_pass_changes_them():
@@ -237,3 +251,8 @@ def test_dropout_is_off_while_crafting():
 def test_what_is_no_attack_is_refused():
     with pytest.raises(UserError, match=r"attack must be one of \['Fgm', 'Pgd'\], got float"):
         AdversarialTraining(net(), 0.3)
+
+
+def test_a_negative_ramp_is_refused():
+    with pytest.raises(UserError, match="ramp_steps must be >= 0, got -1"):
+        AdversarialTraining(net(), PGD, ramp_steps=-1)

@@ -183,6 +183,15 @@ def test_training_takes_one_of_several_restarts():
     assert training_form(Pgd(restarts=5)) == Pgd(keep="last")
 
 
+def test_training_refuses_a_radius_or_a_step_for_each_example():
+    """Batches are mixed anew in every epoch, so the numbers would fall to other images each time."""
+    for config in (Fgm(epsilon=(0.1, 0.2)), Pgd(epsilon=(0.1, 0.2))):
+        with pytest.raises(UserError, match="epsilon must be one number in training, got 2"):
+            training_form(config)
+    with pytest.raises(UserError, match="step_size must be one number in training, got 3"):
+        training_form(Pgd(step_size=(0.1, 0.2, 0.3)))
+
+
 def test_training_refuses_what_is_no_attack():
     with pytest.raises(UserError, match=r"attack must be one of \['Fgm', 'Pgd'\], got str"):
         training_form("pgd")

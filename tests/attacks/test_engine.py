@@ -295,6 +295,11 @@ REFUSED_CALLS = {
         "step_size must be .* each of the 40 examples, got 2",
     ),
     "probabilities": ({"model": softmax}, "the model gives probabilities .* remove the final softmax"),
+    "two classes for dlr": (
+        {"model": lambda x: linear(x)[:, :2], "y": LABELS % 2, "config": Pgd(objective="dlr")},
+        "at least 3 classes, got 2 logits; use objective='margin'",
+    ),
+    "no gradient": ({"model": lambda x: linear(tf.round(x))}, "the model has no gradient with respect to its input"),
     "one logit": ({"model": lambda x: linear(x)[:, :1]}, r"classes >= 2\], got \(32, 1\)"),
 }
 

@@ -50,7 +50,10 @@ def test_the_box_is_the_configs():
 
 
 def test_the_step_leaves_from_the_image_whatever_start_is_given():
-    np.testing.assert_array_equal(run(Fgm(epsilon=0.1), start=np.zeros_like(X)), run(Fgm(epsilon=0.1)))
+    expected = run(Fgm(epsilon=0.1))
+    np.testing.assert_array_equal(run(Fgm(epsilon=0.1), start=np.zeros_like(X)), expected)
+    attack = compiled(linear, Fgm(epsilon=0.1), jit="off", precision="float32")
+    np.testing.assert_allclose(attack(X, LABELS, np.zeros_like(X)), expected, atol=1e-6)
 
 
 def test_the_step_is_returned_also_where_the_image_itself_was_the_better_attack():

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfadv.attacks import pgd
-from tfadv.attacks.pgd import KEEP, Pgd, advance, begin
+from tfadv.attacks.pgd import KEEP, Pgd, advance, begin, unit_starts
 from tfadv.validation import UserError
 
 # Two classes, four inputs: the gradient of either objective at label 0 points along column 1 - column 0.
@@ -114,6 +114,42 @@ def test_radius_and_step_of_each_example_are_those_of_separate_runs(norm):
     for row, (epsilon, step_size) in enumerate(zip(together.epsilon, together.step_size, strict=True)):
         alone = dataclasses.replace(together, epsilon=epsilon, step_size=step_size)
         np.testing.assert_allclose(got[row : row + 1], run(linear, x[:1], alone), atol=1e-7)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_tensors_in_place_of_the_configs_radius_and_step_are_the_same_attack(norm):
+    """So one program serves a schedule; whether they are one number or one for each example."""
+    x, y = tf.fill([2, 4], 0.5), tf.zeros([2], tf.int32)
+    expected = run(linear, x, Pgd(epsilon=0.2, step_size=0.1, steps=4, norm=norm))
+    config = Pgd(epsilon=0.01, step_size=0.01, steps=4, norm=norm)
+    for shape in ([], [2]):
+        epsilon, step_size = tf.fill(shape, 0.2), tf.fill(shape, 0.1)
+        got = pgd(linear, x, y, x, config=config, epsilon=epsilon, step_size=step_size)
+        np.testing.assert_allclose(got, expected, atol=1e-7)
+
+
+class TestUnitStarts:
+    """Starts for radius 1 follow from (seed, restart, number of the example) and from nothing else."""
+
+    def drawn(self, examples, restarts, **fields):
+        return unit_starts(tf.constant(examples), tf.constant(restarts), (2, 2, 1), config=Pgd(**fields)).numpy()
+
+    @pytest.mark.parametrize("norm", ["linf", "l2"])
+    def test_they_lie_in_the_unit_ball_and_differ(self, norm):
+        starts = self.drawn(list(range(30)), [0] * 30, norm=norm)
+        size = np.abs(starts).max(axis=(1, 2, 3)) if norm == "linf" else np.sqrt((starts**2).sum(axis=(1, 2, 3)))
+        assert (size <= 1 + 1e-6).all()
+        assert size.max() > 0.8
+        assert len(np.unique(starts)) == starts.size
+
+    def test_an_example_has_the_same_start_in_every_company(self):
+        whole = self.drawn([0, 1, 2, 3], [0, 0, 1, 0])
+        np.testing.assert_array_equal(self.drawn([3, 2], [0, 1]), whole[[3, 2]])
+
+    def test_restart_seed_and_example_each_change_it(self):
+        """(1, 2) and (2, 1) differ too: the two numbers do not stand in for each other."""
+        starts = self.drawn([1, 1, 2, 2], [1, 2, 1, 2])
+        assert len(np.unique(np.concatenate([starts, self.drawn([1, 1, 2, 2], [1, 2, 1, 2], seed=1)]))) == 8 * 4
 
 
 def test_an_example_waits_once_it_has_taken_its_own_number_of_steps():

@@ -12,6 +12,7 @@ TABLE = {
     "count": 200,
     "paper_steps": 1_000,
     "attacks": {},
+    "readings": ["Noise comes last."],
     "cells": [
         {
             "row": "Clean",
@@ -59,6 +60,7 @@ def test_publish_copies_the_table_draws_the_curve_and_writes_the_index(output, t
     index = (tmp_path / "results/RESULTS.md").read_text(encoding="utf-8")
     assert "| Clean | 80 | 12.50 \\| 10.00 (any iterate 9.50) \\| -2.50 |" in index
     assert "not comparable: 8% of the schedule" in index
+    assert "- Noise comes last." in index
     assert "| Clean | 80 | 1.5 | bfloat16, successes verified in float32 |" in index
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from tfadv.attacks.engine import CompiledAttack as CompiledAttack
 from tfadv.attacks.engine import Outcome as Outcome
 from tfadv.attacks.engine import compiled as compiled
@@ -25,8 +27,13 @@ def training_form(config: Any) -> Pgd:
     """The config as adversarial training uses it: the last iterate of one start, whether it fools or not.
 
     Raises:
-        UserError: not a first-order attack.
+        UserError: not a first-order attack, or one with an epsilon or a step for each example: batches are mixed anew
+            in every epoch.
     """
+    for name in ("epsilon", "step_size"):
+        value: Any = getattr(config, name, 0.0)
+        if np.ndim(value):
+            raise UserError(f"{name} must be one number in training, got {len(value)}; give every example the same")
     if isinstance(config, Fgm):
         return config.as_pgd()
     if isinstance(config, Pgd):

@@ -73,6 +73,9 @@ def write_index(folder: pathlib.Path) -> None:
     for path in sorted(folder.glob("*/table.json")):
         table = json.loads(path.read_text(encoding="utf-8"))
         parts.append(_summary(table))
+        if table.get("readings"):
+            parts.append("What the paper leaves open, and how we read it:\n")
+            parts.append("\n".join(f"- {reading}" for reading in table["readings"]) + "\n")
         parts.append(_runs(table))
         if (path.parent / "curve.svg").exists():
             sizes = sorted({point["count"] for point in table["curve"]})

@@ -57,7 +57,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A table as data: rows, columns, where black-box examples come from, and the file of printed numbers."""
+    """A table as data: rows, columns, where black-box examples come from, the file of printed numbers, our readings."""
 
     title: str
     reference: str
@@ -65,6 +65,7 @@ class Target:
     rows: tuple[Row, ...]
     source: Row
     columns: tuple[Column, ...]
+    readings: tuple[str, ...] = ()
 
 
 def printed(target: Target) -> dict[tuple[str, str], float]:
@@ -325,6 +326,7 @@ def write_table(target: Target, output: pathlib.Path, count: int) -> dict[str, A
         "target": target.title,
         "count": count,
         "paper_steps": target.paper_steps,
+        "readings": list(target.readings),
         "attacks": {column.name: column.attack and attacks.to_dict(column.attack) for column in target.columns},
         "cells": cells,
         "runs": [
