@@ -49,6 +49,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# Two workers, because most of a test's time is one thread that traces; a file's tests share a worker and its fixtures.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+
 # pytest ends with status 5 when it selects no test, and make passes any status but 0 on as a failure.
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)

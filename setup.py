@@ -68,6 +68,7 @@ setuptools.setup(
         "numpy>=1.26",
         "scikit-learn>=1.4",
         "scipy>=1.11",
+        "tensorboard>=2.16",  # tf.summary needs it; TensorFlow 2.21 no longer brings it
         "tensorflow>=2.16",
         "tensorflow-datasets>=4.9.4",
     ],

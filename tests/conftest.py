@@ -69,7 +69,7 @@ def small_net():
         glorot = [keras.initializers.GlorotUniform(seed=2 * seed + number) for number in range(2)]
         layers = [
             keras.Input((28, 28, 1)),
-            keras.layers.Conv2D(4, 4, strides=4, activation="relu", kernel_initializer=glorot[0]),
+            keras.layers.Conv2D(4, 4, strides=4, activation="leaky_relu", kernel_initializer=glorot[0]),
             keras.layers.Flatten(),
             keras.layers.Dense(classes, dtype="float32", kernel_initializer=glorot[1]),
         ]

@@ -20,7 +20,7 @@ def test_three_models_and_a_source_for_each_data_set(dataset):
     assert described["loss"]["class"] == "LogitSqueezing"
     assert [each["class"] for each in described["augment"]] == ["FeatureSmoothing", "GaussianNoise"]
     assert dataclasses.replace(cheap, loss=natural.loss, augment=()) == natural
-    assert dataclasses.replace(adversarial, train_attack=None) == natural
+    assert dataclasses.replace(adversarial, train_attack=None, ramp_steps=0) == natural
     assert dataclasses.replace(source, seed=natural.seed) == natural
     assert source.seed != natural.seed
 
