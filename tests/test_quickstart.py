@@ -62,7 +62,7 @@ def test_three_models_meet_fgsm_pgd_40_on_both_losses_and_transfer(done):
             "transfer from an independent natural model, PGD-40 margin, 3 starts",
         ]
         assert (report.threat.norm, report.threat.epsilon, report.count) == ("linf", 0.2, 40)
-        assert report.clean_accuracy > 0.3  # trained: chance is 0.1
+        assert report.clean_accuracy > 0.7  # trained: chance is 0.1
         assert report.robust_accuracy < report.clean_accuracy
 
 
