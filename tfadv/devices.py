@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tfadv.validation import UserError
+
 JIT_MODES = ("auto", "on", "off")
 PRECISIONS = ("auto", "float32", "bfloat16")
 _BFLOAT16_SEARCH = "auto_mixed_precision_onednn_bfloat16"
@@ -26,10 +28,10 @@ def wants_xla(jit: str) -> bool:
     Measured on two cores with the Madry MNIST net: 720-840 image-steps/s under XLA:CPU against 2,800-3,300.
 
     Raises:
-        ValueError: `jit` is not one of `JIT_MODES`.
+        UserError: `jit` is not one of `JIT_MODES`.
     """
     if jit not in JIT_MODES:
-        raise ValueError(f"jit must be one of {list(JIT_MODES)}, got {jit!r}")
+        raise UserError(f"jit must be one of {list(JIT_MODES)}, got {jit!r}")
     return has_accelerator() if jit == "auto" else jit == "on"
 
 
@@ -47,10 +49,10 @@ def wants_bfloat16(precision: str) -> bool:
     """Resolves precision="auto": bfloat16 gradients where a CPU without accelerator multiplies them natively.
 
     Raises:
-        ValueError: `precision` is not one of `PRECISIONS`.
+        UserError: `precision` is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
+        raise UserError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
     return cpu_has_bfloat16() and not has_accelerator() if precision == "auto" else precision == "bfloat16"
 
 

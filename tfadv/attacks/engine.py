@@ -330,6 +330,6 @@ def compiled(
         A callable (x, y, start=None) -> x_adv that keeps its compiled programs between calls.
 
     Raises:
-        UserError: a batch size below 1. ValueError: an unknown `jit` or `precision`.
+        UserError: a batch size below 1, an unknown `jit` or `precision`.
     """
     return CompiledAttack(model, config, jit=jit, precision=precision, batch_size=batch_size)
