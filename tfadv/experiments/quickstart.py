@@ -1,8 +1,8 @@
 """The main job in minutes: an undefended net, one cheap defense, adversarial training, and a source of transfer.
 
 make quickstart [DATASET=digits|mnist]
-Expect on two cores, digits (1,297 training images, 15 epochs, epsilon 0.2): 98 % clean for the natural net and nothing
-left under PGD; 94 % clean and 48 % robust after adversarial training. Measured on two cores in float32.
+Expect on two cores, in under five minutes, on the 500 test digits (epsilon 0.2): 98.8 % clean and 0.0 % in the worst case
+for the natural net, 97.8 % and 0.2 % for the cheap defense, 95.2 % and 43.2 % after adversarial training (measured).
 """
 
 from __future__ import annotations
