@@ -22,7 +22,7 @@ _ROWS = flags.DEFINE_list("rows", None, "Works on these rows only; the table kee
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
 _KEEP_EVERY = flags.DEFINE_integer("keep_every", None, "Keeps classifiers at these steps, for accuracy against steps.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Evaluates a seeded, stratified subset of this many test images.")
-_PUBLISH = flags.DEFINE_string("publish", None, "Also copies the table to this record, and rewrites its RESULTS.md.")
+_PUBLISH = flags.DEFINE_string("publish", None, "A record: rows it holds are taken from it; the table goes into it.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", ["auto", "float32", "bfloat16"], "Of the attack's search.")
 
 
@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
         keep_every=_KEEP_EVERY.value,
         limit=_LIMIT.value,
         precision=_PRECISION.value,
+        record=results.place(_TARGET.value, _PUBLISH.value) if _PUBLISH.value else None,
         report=lambda line: print(line, flush=True),
     )
     if _PUBLISH.value:

@@ -4,7 +4,7 @@ import pytest
 
 from tfadv.experiments import EXPERIMENTS
 from tfadv.reproduction import TARGETS
-from tfadv.reproduction.table import printed
+from tfadv.reproduction.target import printed
 
 TARGET = TARGETS["feature_smoothing/table1"]
 

@@ -64,6 +64,12 @@ def test_publish_copies_the_table_draws_the_curve_and_writes_the_index(output, t
     assert "| Clean | 80 | 1.5 | bfloat16, successes verified in float32 |" in index
 
 
+def test_rows_of_separate_trainings_of_the_source_are_told_apart():
+    runs = [{**TABLE["runs"][0], "row": row, "source": source} for row, source in (("A", "x"), ("B", "y"), ("C", "x"))]
+    assert "equal settings, for A, C and for B." in results._runs({"runs": runs})
+    assert "separate trainings" not in results._runs({"runs": runs[:1]})
+
+
 def test_the_curve_is_drawn_in_the_order_of_the_steps():
     (curve,) = results.curves(TABLE["curve"]).values()
     assert curve.x == (40, 80)

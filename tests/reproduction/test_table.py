@@ -10,8 +10,8 @@ import pytest
 from tfadv import attacks, data, models, reproduction
 from tfadv.attacks import Pgd
 from tfadv.experiments import EXPERIMENTS
-from tfadv.reproduction import table
-from tfadv.reproduction.table import Column, Row, Target
+from tfadv.reproduction import joined, results, table
+from tfadv.reproduction.target import Column, Row, Target
 from tfadv.training import Experiment
 from tfadv.validation import UserError
 
@@ -189,7 +189,7 @@ def test_the_schedule_is_the_papers_from_its_number_of_steps_on(done, copy):
     """At twenty of forty steps: half of the schedule; at twenty of twenty: comparable."""
     for paper_steps, status in {40: "not comparable: 50% of the schedule", 20: "the paper's schedule"}.items():
         target = dataclasses.replace(TARGET, paper_steps=paper_steps)
-        result = table.write_table(target, copy, count=LIMIT)
+        result = joined.write_table(target, copy, count=LIMIT)
         assert {cell["status"] for cell in result["cells"]} == {status}
 
 
@@ -198,7 +198,7 @@ def test_a_table_of_another_number_of_images_does_not_mix_with_this_one(done, co
     assert result["count"] == 40
     assert {cell["row"] for cell in result["cells"]} == {"Clean"}
     assert [kind for kind, _ in work] == ["attack", "attack"]
-    assert table.write_table(TARGET, copy, count=LIMIT)["cells"] == done[0]["cells"]
+    assert joined.write_table(TARGET, copy, count=LIMIT)["cells"] == done[0]["cells"]
 
 
 def test_kept_classifiers_make_a_curve_that_is_not_computed_twice(experiments, tmp_path, work, monkeypatch):
@@ -222,7 +222,7 @@ def test_kept_classifiers_make_a_curve_that_is_not_computed_twice(experiments, t
 
 def test_a_cell_that_the_paper_does_not_print_has_no_difference(done, copy):
     target = dataclasses.replace(TARGET, rows=(Row("A method of our own", "small/plain"),))
-    cells = table.write_table(target, copy, count=LIMIT)["cells"]
+    cells = joined.write_table(target, copy, count=LIMIT)["cells"]
     assert [(cell["paper"], cell["difference"]) for cell in cells] == [(None, None)] * 3
     assert "| – |" in (copy / "table.md").read_text()
 
@@ -238,3 +238,35 @@ def test_a_damaged_evaluation_is_made_again(done, copy, work):
     path.write_text("{half")
     assert reproduce(copy)["cells"] == done[0]["cells"]
     assert work == [("attack", "Clean")]
+
+
+class TestRecord:
+    """A table that grows on another machine: of the first one only the published record is left."""
+
+    @pytest.fixture
+    def record(self, done, tmp_path):
+        return results.publish(done[1], "small/table", tmp_path / "record")
+
+    def test_rows_that_the_record_holds_are_taken_from_it(self, done, record, work, tmp_path):
+        result = reproduce(tmp_path / "new", record=record)
+        assert result == done[0]
+        assert work == []
+
+    def test_more_steps_than_the_record_has_are_trained(self, done, record, work, tmp_path):
+        result = reproduce(tmp_path / "new", record=record, steps=30, rows=["other"])
+        assert [name for kind, name in work if kind == "train"] == ["source", "other"]
+        assert {cell["row"]: cell["step"] for cell in result["cells"]} == {"Clean": 20, "Gaussian random noise": 30}
+        assert [cell for cell in result["cells"] if cell["row"] == "Clean"] == [
+            cell for cell in done[0]["cells"] if cell["row"] == "Clean"
+        ]
+
+    def test_a_record_of_other_attacks_or_another_number_of_images_is_not_taken(self, record, work, tmp_path):
+        reproduce(tmp_path / "new", record=record, limit=40, rows=["plain"])
+        assert [name for kind, name in work if kind == "train"] == ["source", "plain"]
+        columns = (
+            dataclasses.replace(TARGET.columns[0], attack=dataclasses.replace(ATTACK, steps=4)),
+            *TARGET.columns[1:],
+        )
+        other = dataclasses.replace(TARGET, columns=columns)
+        assert joined.newest_evaluations(other, [record / "evaluations"], LIMIT) == {}
+        assert len(joined.newest_evaluations(TARGET, [record / "evaluations"], LIMIT)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfadv.attacks import Pgd
-from tfadv.reproduction.table import Column, Row, Target
+from tfadv.reproduction.target import Column, Row, Target
 
 
 def _pgd(objective: str) -> Pgd:

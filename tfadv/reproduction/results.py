@@ -20,8 +20,15 @@ attacks leave less. Intervals are Clopper-Pearson, 95%, and cover the sampling o
 """
 
 
+def place(key: str, folder: str | os.PathLike) -> pathlib.Path:
+    """Where the record `folder` keeps the target KEY: "feature_smoothing/table1" has _ for /."""
+    return pathlib.Path(folder) / key.replace("/", "_")
+
+
 def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> pathlib.Path:
-    """Copies a table and its curve from a run's output to `folder`/KEY, draws the curve, and rewrites RESULTS.md.
+    """Copies a table and its evaluations from a run's output to `folder`/KEY, draws the curve, rewrites RESULTS.md.
+
+    With the evaluations in the record, the table can grow on another machine than the one that began it.
 
     Args:
         output: where `reproduce` wrote table.json and table.md.
@@ -42,9 +49,11 @@ def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> p
         raise UserError(
             f"output {output} holds no readable table ({error}); reproduce the target there first"
         ) from error
-    place = folder / key.replace("/", "_")
-    files.write_json(place / "table.json", table)
-    files.write_text(place / "table.md", markdown)
+    target = place(key, folder)
+    files.write_json(target / "table.json", table)
+    files.write_text(target / "table.md", markdown)
+    for path in sorted((output / "evaluations").glob("*.json")):
+        files.write_text(target / "evaluations" / path.name, path.read_text(encoding="utf-8"))
     series = curves(table["curve"])
     if series:
         # Matplotlib takes a second to import, and only a published curve needs it.
@@ -52,10 +61,10 @@ def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> p
 
         figure = figures.accuracy_against_steps(series)
         for suffix in ("svg", "png"):
-            with files.replacing(place / f"curve.{suffix}") as temporary:
+            with files.replacing(target / f"curve.{suffix}") as temporary:
                 figure.savefig(temporary, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
     write_index(folder)
-    return place
+    return target
 
 
 def curves(points: list[dict[str, Any]]) -> dict[str, Curve]:
@@ -126,5 +135,12 @@ def _runs(table: dict[str, Any]) -> str:
         lines.append(
             f"| {run['row']} | {run['step']:,} | {run['seconds_of_training'] / 60:.1f} | {search} | "
             f"{environment['tensorflow']} | {environment['processor_cores']} cores, {environment['platform']} |"
+        )
+    sources = {source: None for run in table["runs"] if (source := run.get("source"))}
+    if len(sources) > 1:
+        groups = [[run["row"] for run in table["runs"] if run.get("source") == source] for source in sources]
+        lines.append(
+            "\nThe black-box columns come from separate trainings of the source, with equal settings, for "
+            f"{' and for '.join(', '.join(group) for group in groups)}."
         )
     return "\n".join(lines) + "\n"

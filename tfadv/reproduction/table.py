@@ -6,10 +6,8 @@ read back. So a table grows: run it at a short schedule today, at the paper's to
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import importlib.resources
 import json
 import os
 import pathlib
@@ -21,65 +19,16 @@ import numpy as np
 import tfadv.data
 from tfadv import attacks, files, training
 from tfadv.evaluation.records import clopper_pearson
-from tfadv.evaluation.tables import Table
 from tfadv.experiments import EXPERIMENTS
 from tfadv.models import load
 from tfadv.progress import Progress
+from tfadv.reproduction.joined import newest_evaluations, read_json, settings_of, write_table
+from tfadv.reproduction.target import Row, Target
 from tfadv.validation import UserError
 
 # Points of the curve robust accuracy against steps: enough for an interval of about 3 points, cheap enough to repeat.
 CURVE_IMAGES = 1_000
 _FORWARD_BATCH = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One printed row: its label as printed, and the experiment that trains it."""
-
-    label: str
-    experiment: str
-
-    @property
-    def key(self) -> str:
-        """Short name, for folders."""
-        return self.experiment.rpartition("/")[2]
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """One printed column: its attack (None is clean accuracy) and how the reference file names it."""
-
-    name: str
-    attack: attacks.Pgd | None
-    threat: str
-    loss: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A table as data: rows, columns, where black-box examples come from, the file of printed numbers, our readings."""
-
-    title: str
-    reference: str
-    paper_steps: int
-    rows: tuple[Row, ...]
-    source: Row
-    columns: tuple[Column, ...]
-    readings: tuple[str, ...] = ()
-
-
-def printed(target: Target) -> dict[tuple[str, str], float]:
-    """(row label, column name) -> the paper's number in percent, from the reference file inside the package."""
-    text = importlib.resources.files("tfadv.reproduction").joinpath(f"reference/{target.reference}").read_text("utf-8")
-    numbers = {}
-    for line in csv.DictReader(text.splitlines()):
-        for column in target.columns:
-            same_threat = line["threat"].partition(":")[0] == column.threat or (
-                line["attack"] == "none" and not column.attack
-            )
-            if same_threat and column.loss in line["attack_params"].split(";") + [""] * (not column.loss):
-                numbers[line["row_label"], column.name] = float(line["value"])
-    return numbers
 
 
 def reproduce(
@@ -92,6 +41,7 @@ def reproduce(
     keep_every: int | None = None,
     limit: int | None = None,
     precision: str = "auto",
+    record: str | os.PathLike | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Trains and evaluates the rows of `target`, and writes table.json and table.md of all rows evaluated so far.
@@ -104,6 +54,7 @@ def reproduce(
         keep_every: keeps a classifier at these steps, for the curve robust accuracy against steps.
         limit: evaluates a seeded, stratified subset of the test images instead of all.
         precision: of the attack's search, as in `tfadv.attacks.compiled`.
+        record: a published target (`results.publish`): rows that it holds at `steps` or more are taken from it.
         report: receives one line for each thing done.
 
     Raises:
@@ -117,6 +68,13 @@ def reproduce(
     chosen = [row for row in target.rows if rows is None or row.key in rows]
     dataset = EXPERIMENTS[target.rows[0].experiment].dataset
     x, y = tfadv.data.arrays(dataset, "test", data_dir=data_dir, limit=limit)
+    published = None if record is None else pathlib.Path(record)
+    known = newest_evaluations(target, [published / "evaluations"] if published else [], len(x))
+    for row in [row for row in chosen if row.key in known and known[row.key]["step"] >= steps]:
+        chosen.remove(row)
+        report(f"{row.label}: taken from {record}, {known[row.key]['step']:,} steps")
+    if not chosen:
+        return write_table(target, output, len(x), published)
     train = _Trainer(output, steps, data_dir, keep_every, report)
     source = train(target.source)
     examples = _BlackBox(target, source, x, y, output / "evaluations", precision, report)
@@ -125,7 +83,7 @@ def reproduce(
         evaluate_row(target, row, model, x, y, examples, output / "evaluations", precision, report)
         if keep_every:
             evaluate_curve(target, row, output, data_dir, dataset, precision, report)
-    return write_table(target, output, count=len(x))
+    return write_table(target, output, len(x), published)
 
 
 class _Trainer:
@@ -137,7 +95,7 @@ class _Trainer:
 
     def __call__(self, row: Row) -> pathlib.Path:
         folder = self.output / "runs" / row.key
-        done = _read(folder / "metrics.json")
+        done = read_json(folder / "metrics.json")
         if not done or done["step"] < self.steps:
             self.report(f"{row.label}: training to {self.steps:,} steps")
             experiment = dataclasses.replace(EXPERIMENTS[row.experiment], steps=self.steps)
@@ -194,11 +152,8 @@ def evaluate_row(
         What is stored: row, step, precision, count, environment, source (of the black-box columns), and columns: name
         -> accuracy (after the last iterate) and best_iterate (no iterate fooled), in [0, 1].
     """
-    settings = [
-        [column.name, column.attack and attacks.to_dict(column.attack), column.threat] for column in target.columns
-    ]
-    path = folder / f"{row.key}-{_hash([settings, precision, len(x), _digest(run / 'model.keras')])}.json"
-    found = _read(path) or {}
+    path = folder / f"{row.key}-{_hash([settings_of(target), precision, len(x), _digest(run / 'model.keras')])}.json"
+    found = read_json(path) or {}
     if found.get("source") == examples.weights:
         return found
     model = load(run / "model.keras")
@@ -226,11 +181,12 @@ def evaluate_row(
     result = {
         "row": row.label,
         "key": row.key,
-        "step": _read(run / "metrics.json")["step"],
+        "step": read_json(run / "metrics.json")["step"],
         "seconds_of_training": _seconds_of_training(run),
         "precision": search,
         "count": len(x),
         "source": examples.weights,
+        "settings": settings_of(target),
         "columns": columns,
         "environment": training.environment(),
     }
@@ -268,90 +224,10 @@ def evaluate_curve(
         report(f"{row.label} at {point['step']:,} steps: {attack} {100 * accuracy:.1f} on {len(x):,} images")
 
 
-def write_table(target: Target, output: pathlib.Path, count: int) -> dict[str, Any]:
-    """Joins the newest evaluation of each row with the printed numbers; writes table.json and table.md."""
-    numbers = printed(target)
-    newest: dict[str, Any] = {}
-    for path in sorted((output / "evaluations").glob("*.json"), key=lambda path: path.stat().st_mtime):
-        found = _read(path)
-        if not (found and "columns" in found and found["count"] == count):
-            continue
-        if newest.get(found["key"], found)["step"] <= found["step"]:
-            newest[found["key"]] = found
-    cells, lines = [], []
-    for row in target.rows:
-        if row.key not in newest:
-            continue
-        found = newest[row.key]
-        schedule = found["step"] / target.paper_steps
-        status = "the paper's schedule" if schedule >= 1 else f"not comparable: {schedule:.0%} of the schedule"
-        for column in target.columns:
-            ours, paper = found["columns"][column.name], numbers.get((row.label, column.name))
-            percent = 100 * ours["accuracy"]
-            low, high = clopper_pearson(round(ours["accuracy"] * found["count"]), found["count"])
-            best = ours.get("best_iterate")
-            cells.append(
-                {
-                    "row": row.label,
-                    "column": column.name,
-                    "paper": paper,
-                    "ours": round(percent, 2),
-                    "difference": None if paper is None else round(percent - paper, 2),
-                    "interval": [round(100 * low, 2), round(100 * high, 2)],
-                    "ours_best_iterate": None if best is None else round(100 * best, 2),
-                    "step": found["step"],
-                    "status": status,
-                }
-            )
-            lines.append(
-                (
-                    row.label,
-                    column.name,
-                    "–" if paper is None else f"{paper:.2f}",
-                    f"{percent:.2f}",
-                    "–" if paper is None else f"{percent - paper:+.2f}",
-                    f"{100 * low:.1f} to {100 * high:.1f}",
-                    "–" if best is None else f"{100 * best:.2f}",
-                    f"{found['step']:,}",
-                    status,
-                )
-            )
-    head = ("method", "attack", "paper", "ours", "difference", "95% interval", "ours, any iterate", "steps", "schedule")
-    table = Table(head, tuple(lines), f"{target.title}; {count:,} test images.")
-    curve = sorted(
-        (found for path in (output / "evaluations").glob("curve-*.json") if (found := _read(path))),
-        key=lambda point: (point["row"], point["step"]),
-    )
-    result = {
-        "target": target.title,
-        "count": count,
-        "paper_steps": target.paper_steps,
-        "readings": list(target.readings),
-        "attacks": {column.name: column.attack and attacks.to_dict(column.attack) for column in target.columns},
-        "cells": cells,
-        "runs": [
-            {key: newest[row.key][key] for key in ("row", "step", "seconds_of_training", "precision", "environment")}
-            for row in target.rows
-            if row.key in newest
-        ],
-        "curve": curve,
-    }
-    files.write_json(output / "table.json", result)
-    files.write_text(output / "table.md", f"{table.caption}\n\n{table.markdown()}")
-    return result
-
-
-def _read(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def _seconds_of_training(run: pathlib.Path) -> float:
     """Wall time of the training steps alone, over all the sessions of a run."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    batch = _read(run / "experiment.json")["experiment"]["batch_size"]
+    batch = read_json(run / "experiment.json")["experiment"]["batch_size"]
     steps = np.diff([0, *(row["step"] for row in rows)])
     return float(sum(count * batch / row["images_per_second"] for count, row in zip(steps, rows, strict=True)))
 
