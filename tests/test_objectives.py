@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv.objectives import OBJECTIVES, cross_entropy, difference_of_logits_ratio, margin
+from tfadv.objectives import (
+    OBJECTIVES,
+    cross_entropy,
+    difference_of_logits_ratio,
+    margin,
+    ranked_wrong_class,
+    targeted_dlr,
+)
 from tfadv.validation import UserError
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.5, -1.0, 3.0]], np.float32)
@@ -129,3 +136,96 @@ def test_every_objective_gives_one_finite_float32_per_example(name):
         assert value.shape == [200]
         assert value.dtype == tf.float32
         assert np.isfinite(value).all()
+
+
+def test_targeted_dlr_is_worked_out_by_hand():
+    """Logits 4, 1, 2, 0, -6 in order 4, 2, 1, 0, -6: the denominator is 4 - (1 + 0) / 2 = 3.5.
+
+    y = 0, t = 2: (2 - 4) / 3.5; y = 3, t = 0: (4 - 0) / 3.5; y = 1, t = 4: (-6 - 1) / 3.5.
+    """
+    logits = np.repeat([[4.0, 1.0, 2.0, 0.0, -6.0]], 3, axis=0).astype(np.float32)
+    expected = [-2 / 3.5, 4 / 3.5, -2.0]
+    np.testing.assert_allclose(targeted_dlr([0, 3, 1], [2, 0, 4], logits), expected, rtol=1e-6)
+    dense = np.eye(5, dtype=np.float32)
+    np.testing.assert_allclose(targeted_dlr(dense[[0, 3, 1]], dense[[2, 0, 4]], logits), expected, rtol=1e-6)
+
+
+def test_the_gradient_of_targeted_dlr_is_worked_out_by_hand():
+    """n / d with n = z_2 - z_0 = -2 and d = 3.5 as above: dn / d - n dd / d^2 with dd = (1, -1/2, 0, -1/2, 0)."""
+    logits = tf.constant([[4.0, 1.0, 2.0, 0.0, -6.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = targeted_dlr([0], [2], logits)
+    first, second = np.array([-1.0, 0, 1, 0, 0]) / 3.5, 2 * np.array([1.0, -0.5, 0, -0.5, 0]) / 3.5**2
+    np.testing.assert_allclose(tape.gradient(value, logits), [first + second], rtol=1e-5, atol=1e-7)
+
+
+def test_targeted_dlr_is_unchanged_by_scaling_and_shifting_and_positive_where_the_target_leads():
+    targets = (RANDOM_LABELS + 1 + np.arange(200) % 4) % 5
+    value = targeted_dlr(RANDOM_LABELS, targets, RANDOM_LOGITS)
+    leads = RANDOM_LOGITS[np.arange(200), targets] > RANDOM_LOGITS[np.arange(200), RANDOM_LABELS]
+    assert 0 < leads.sum() < 200
+    np.testing.assert_array_equal(value.numpy() > 0, leads)
+    for scale, shift in ((1000.0, 0.0), (1e-3, 0.0), (1.0, 7.0)):
+        changed = targeted_dlr(RANDOM_LABELS, targets, scale * RANDOM_LOGITS + shift)
+        np.testing.assert_allclose(changed, value, rtol=1e-4, atol=1e-4)
+
+
+def test_targeted_dlr_of_equal_logits_is_zero_and_of_bfloat16_a_float32():
+    value = targeted_dlr([1], [0], tf.fill([1, 4], tf.constant(2.0, tf.bfloat16)))
+    assert value.dtype == tf.float32
+    np.testing.assert_array_equal(value, [0.0])
+
+
+def test_targeted_dlr_refuses_three_classes_and_names_the_remedy():
+    with pytest.raises(UserError, match=r"targeted dlr .*at least 4 classes, got 3 logits; use the untargeted one"):
+        targeted_dlr([0], [1], tf.constant([[1.0, 2.0, 3.0]]))
+
+
+class TestRankedWrongClass:
+    """Logits 3, 9, 5, 7 have the order 1, 3, 2, 0; without the true class, ranks count on."""
+
+    def ranked(self, labels, ranks, logits=(3.0, 9.0, 5.0, 7.0)):
+        logits = tf.repeat(tf.constant([logits]), len(ranks), axis=0)
+        ranked = ranked_wrong_class(tf.constant(labels), logits, tf.constant(ranks))
+        assert ranked.dtype == tf.int32
+        return ranked.numpy().tolist()
+
+    def test_it_is_worked_out_by_hand(self):
+        assert self.ranked([1, 1, 1], [0, 1, 2]) == [3, 2, 0]
+        assert self.ranked([0, 2, 3], [0, 1, 2]) == [1, 3, 0]
+
+    def test_a_rank_beyond_the_last_wrong_class_is_the_last(self):
+        assert self.ranked([1, 0], [3, 8]) == [0, 2]
+        assert self.ranked([1, 0], [0, 5], logits=(0.0, 1.0)) == [0, 1]
+
+    def test_the_lower_of_equal_classes_comes_first(self):
+        assert self.ranked([1, 1, 1], [0, 1, 2], logits=(2.0, 2.0, 2.0, 2.0)) == [0, 2, 3]
+
+    def test_distributions_stand_for_their_largest_class(self):
+        assert self.ranked([[0.2, 0.4, 0.3, 0.1]], [0]) == [3]
+
+    def test_logits_that_are_not_numbers_still_give_a_class(self):
+        assert 0 <= self.ranked([1], [1], logits=(np.nan, np.nan, np.nan))[0] < 3
+
+
+@pytest.mark.parametrize("name", ["dlr", "targeted_dlr", "ranked_wrong_class"])
+def test_xla_gives_the_same(name):
+    """XLA ranks logits by a sort of its own; values and gradients."""
+    functions = {
+        "dlr": lambda logits: difference_of_logits_ratio(RANDOM_LABELS, logits),
+        "targeted_dlr": lambda logits: targeted_dlr(RANDOM_LABELS, (RANDOM_LABELS + 2) % 5, logits),
+        "ranked_wrong_class": lambda logits: tf.cast(
+            ranked_wrong_class(RANDOM_LABELS, logits, RANDOM_LABELS), tf.float32
+        ),
+    }
+
+    def value_and_gradient(logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = functions[name](logits)
+        return value, tape.gradient(value, logits, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    compiled = tf.function(value_and_gradient, jit_compile=True)(tf.constant(RANDOM_LOGITS))
+    for got, expected in zip(compiled, value_and_gradient(tf.constant(RANDOM_LOGITS)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)

@@ -15,6 +15,8 @@ from tfadv.validation import UserError
 
 # A logit that no class can reach: masks the true class out of a maximum without making infinities.
 _MASKED = -1e9
+# Croce and Hein's, in denominators of logits that may all be equal.
+_NO_ZERO = 1e-12
 
 
 def _distribution(labels: tf.Tensor, classes: int) -> tf.Tensor:
@@ -71,12 +73,57 @@ def difference_of_logits_ratio(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tenso
         UserError: fewer than three classes.
     """
     logits = tf.cast(logits, tf.float32)
-    if logits.shape[-1] is not None and logits.shape[-1] < 3:
-        raise UserError(
-            f"the dlr objective needs at least 3 classes, got {logits.shape[-1]} logits; use objective='margin'"
-        )
-    ranked = tf.sort(logits, axis=-1, direction="DESCENDING")
-    return margin(labels, logits) / (ranked[:, 0] - ranked[:, 2] + 1e-12)
+    _check_classes("the dlr objective", logits, 3, "objective='margin'")
+    top = tf.math.top_k(logits, 3).values
+    return margin(labels, logits) / (top[:, 0] - top[:, 2] + _NO_ZERO)
+
+
+def targeted_dlr(labels: tf.Tensor, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2), per example; unchanged by scaling or shifting the logits.
+
+    Eq. 7 of Croce and Hein 2020 (arXiv:2003.01690), with the 1e-12 of `difference_of_logits_ratio` in the denominator.
+    It is positive exactly where the target t is ahead of the true class y.
+
+    Args:
+        labels, targets: y and t, as in `cross_entropy`.
+        logits: [B, K], K >= 4.
+
+    Returns:
+        [B], dimensionless.
+
+    Raises:
+        UserError: fewer than four classes.
+    """
+    logits = tf.cast(logits, tf.float32)
+    _check_classes("the targeted dlr objective", logits, 4, "the untargeted one")
+    direction = _distribution(targets, logits.shape[-1]) - _distribution(labels, logits.shape[-1])
+    top = tf.math.top_k(logits, 4).values
+    spread = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
+    return tf.reduce_sum(direction * logits, axis=-1) / (spread + _NO_ZERO)
+
+
+def ranked_wrong_class(labels: tf.Tensor, logits: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
+    """The class of the rank-th highest logit among all but the true class: what an attack on one class goes for.
+
+    Args:
+        labels: as in `cross_entropy`; of a distribution the true class is the one of largest weight.
+        logits: [B, K].
+        rank: int32 [B], from 0; beyond the last wrong class, K - 2, it is the last. Of equal logits the lower class
+            comes first.
+
+    Returns:
+        int32 [B].
+    """
+    logits = tf.cast(logits, tf.float32)
+    classes = logits.shape[-1]
+    truth = tf.one_hot(tf.argmax(_distribution(labels, classes), axis=-1), classes, on_value=True, off_value=False)
+    wrong = tf.math.top_k(tf.where(truth, float("-inf"), logits), classes - 1).indices
+    return tf.gather(wrong, tf.minimum(rank, classes - 2), batch_dims=1)
+
+
+def _check_classes(name: str, logits: tf.Tensor, least: int, instead: str) -> None:
+    if logits.shape[-1] is not None and logits.shape[-1] < least:
+        raise UserError(f"{name} needs at least {least} classes, got {logits.shape[-1]} logits; use {instead}")
 
 
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
