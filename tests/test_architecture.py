@@ -25,6 +25,7 @@ FLOORS = {
     "balls": 0,
     "soft_labels": 0,
     "objectives": 0,
+    "draws": 0,
     "losses": 1,
     "augment": 1,
     "data": 1,

@@ -22,8 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfadv.attacks import Fgm, Pgd
-from tfadv.attacks.pgd import begin, keep_best, look, pgd, unit_starts
+from tfadv.attacks import search
 from tfadv.models import predictor
 from tfadv.validation import UserError, check_logits
 
@@ -54,7 +53,7 @@ def export_classifier(
 
 
 def export_attack(
-    model: Any, config: Pgd | Fgm, directory: str | os.PathLike, *, image_shape: Sequence[int] | None = None
+    model: Any, config: search.Attack, directory: str | os.PathLike, *, image_shape: Sequence[int] | None = None
 ) -> pathlib.Path:
     """Writes what `export_classifier` writes, and the signature attack: (images, labels, epsilon) -> {"x_adv"}.
 
@@ -64,18 +63,17 @@ def export_attack(
 
     Args:
         model, directory, image_shape: as in `export_classifier`.
-        config: `Pgd` or `Fgm`, with one epsilon > 0 and one step size for all examples.
+        config: an attack with one epsilon > 0 and, if it has one, one step size for all examples.
 
     Raises:
         UserError: as in `export_classifier`, or an epsilon of 0 or one for each example.
     """
     module, signatures = _served(model, image_shape)
-    pgd = config.as_pgd() if isinstance(config, Fgm) else config
-    if np.ndim(pgd.epsilon) or np.ndim(pgd.step_size) or not pgd.epsilon > 0:
+    radius, step = getattr(config, "epsilon", None), getattr(config, "step_size", 0.0)
+    if radius is None or np.ndim(radius) or np.ndim(step) or not radius > 0:
         raise UserError(
             "config must have one epsilon > 0 and one step_size for all examples, because the exported attack takes "
-            "epsilon with each call and scales its step with it; got "
-            f"epsilon={pgd.epsilon!r}, step_size={pgd.step_size!r}"
+            f"epsilon with each call and scales its step with it; got epsilon={radius!r}, step_size={step!r}"
         )
     images = signatures["serve"].input_signature[0]
     specs = [images, tf.TensorSpec([None], tf.int32, name="labels"), tf.TensorSpec([], tf.float32, name="epsilon")]
@@ -83,7 +81,9 @@ def export_attack(
 
     @tf.function(input_signature=specs)
     def attack(images, labels, epsilon):  # type: ignore[no-untyped-def]
-        return {"x_adv": _attack(predict, images, labels, epsilon, config=pgd)}
+        step_size = step * (epsilon / radius)
+        x_adv = search.run(config, predict, images, labels, epsilon=epsilon, step_size=step_size, every_run=True)
+        return {"x_adv": x_adv}
 
     module.attack = attack
     return _write(module, {**signatures, "attack": attack}, directory)
@@ -133,28 +133,6 @@ def _image_shape(model: Any) -> tuple[int, ...]:
     if shape is None or not all(isinstance(side, int) for side in shape):
         raise UserError(f"the model does not state the shape of its images (found {shape}); pass image_shape=(H, W, C)")
     return tuple(shape)
-
-
-def _attack(predict: Any, x: tf.Tensor, y: tf.Tensor, epsilon: tf.Tensor, *, config: Pgd) -> tf.Tensor:
-    """`pgd` with the radius as a tensor, from `config.restarts` stateless starts: the engine's search as one graph."""
-    step_size = config.step_size * (epsilon / config.epsilon)
-    examples = tf.range(tf.shape(x)[0])
-
-    def once(restart: tf.Tensor) -> tf.Tensor:
-        start = x
-        if config.random_start:
-            restarts = tf.fill(tf.shape(examples), restart)
-            start = x + epsilon * unit_starts(examples, restarts, tuple(x.shape[1:]), config=config)
-        return pgd(predict, x, y, start, config=config, epsilon=epsilon, step_size=step_size)
-
-    def better(restart: tf.Tensor, best: Any) -> tuple[tf.Tensor, Any]:
-        x_adv = once(restart)
-        return restart + 1, keep_best(best, x_adv, *look(predict(x_adv), y, config.objective))
-
-    if config.restarts == 1:
-        return once(tf.constant(0))
-    best = begin(x, x, epsilon, config=config)
-    return tf.while_loop(lambda restart, _: restart < config.restarts, better, (tf.constant(0), best))[1].best
 
 
 def _write(module: tf.Module, signatures: dict[str, Any], directory: str | os.PathLike) -> pathlib.Path:

@@ -182,10 +182,10 @@ class TestCost:
         assert not outcome.ever_adversarial.any()
 
     def test_a_fooled_example_costs_no_more_than_the_stride_in_which_it_was_fooled(self):
-        """`blind` never gives class 1: these are misclassified before the first step."""
-        outcome = attack(blind, Pgd(epsilon=0.1, steps=40)).run(IMAGES, np.ones(40, np.int32))
+        """Within epsilon 1 the whole box can be reached, and a linear model has another class in one of its corners."""
+        outcome = attack(linear, Pgd(epsilon=1.0, step_size=1.0, steps=40)).run(IMAGES, LABELS)
         assert outcome.adversarial.all()
-        assert outcome.gradient_evaluations <= 40 * STRIDE
+        assert 0 < outcome.gradient_evaluations <= 40 * STRIDE
 
     def test_with_keep_last_nobody_leaves_early(self):
         outcome = attack(blind, Pgd(epsilon=0.1, steps=7, keep="last")).run(IMAGES, np.ones(40, np.int32))
@@ -209,11 +209,11 @@ class TestTraces:
         assert run.traces == 1
 
     def test_at_the_end_of_the_queue_the_batch_halves_once_for_what_is_left(self):
-        """Of 140 examples 120 are misclassified and leave at once; the 20 that stay fit into 140 / 4 = 35 slots."""
-        run = attack(blind, Pgd(epsilon=0.1, steps=12))
-        labels = np.repeat([1, 0], [120, 20])
-        outcome = run.run(np.resize(IMAGES, [140, 2, 2, 1]), labels)
-        np.testing.assert_array_equal(outcome.adversarial, labels == 1)
+        """Of 140 examples 120 are fooled at once; the 20 that cannot be, with epsilon 0, fit into 35 slots."""
+        fooled = np.repeat([True, False], [120, 20])
+        run = attack(linear, Pgd(epsilon=tuple(np.where(fooled, 1.0, 0.0)), step_size=1.0, steps=12))
+        outcome = run.run(np.resize(IMAGES, [140, 2, 2, 1]), np.resize(LABELS, 140))
+        np.testing.assert_array_equal(outcome.adversarial, fooled)
         assert outcome.gradient_evaluations == 120 * STRIDE + 20 * 12
         assert run.traces == 2
 

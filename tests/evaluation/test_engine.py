@@ -286,9 +286,9 @@ GOOD = points_at([0.5, 1.5], "linf")
     [
         ({"epsilon": 8}, r"epsilon 8 is wider than .*write 8/255, not 8"),
         ({"epsilon": -0.1}, r"epsilon must be a finite number >= 0.* got -0\.1"),
-        ({"norm": "l7"}, r"norm must be one of \['l2', 'linf'\], got 'l7'"),
-        ({"suite": "strong"}, r"suite must be one of \['gradient', 'quick'\].* got 'strong'"),
-        ({"suite": []}, r"non-empty list of Fgm and Pgd configs, got \[\]"),
+        ({"norm": "l7"}, r"norm must be one of \['l1', 'l2', 'linf'\], got 'l7'"),
+        ({"suite": "strong"}, r"suite must be one of \['gradient', 'plus', 'quick', .*\].* got 'strong'"),
+        ({"suite": []}, r"non-empty list of attack configs, got \[\]"),
         ({"suite": [Fgm(0.2)]}, r"must keep to the threat model norm='linf', epsilon=0\.1, got Fgm\(epsilon=0\.2"),
         ({"suite": [Fgm(0.1, "l2")]}, r"must keep to the threat model norm='linf'"),
         ({"limit": 3}, r"limit must be a whole number from 1 to 2 \(the size of data\).* got 3"),

@@ -44,7 +44,8 @@ def evaluate(
 ) -> Report:
     """Attacks `model` on `data` and reports the worst case for each example.
 
-    Every attack runs, alone, on what the model classifies correctly; an example is robust if none fools it.
+    Every attack runs, alone, on what the model classifies correctly; those of AutoAttack (suite "standard", "plus" or
+    "rand") each on what the ones before could not fool. An example is robust if no attack fools it.
 
     Args:
         model: a Keras model, a loaded SavedModel, or a function from images to logits.
@@ -71,7 +72,8 @@ def evaluate(
     configs = suites.resolve(suite, float(epsilon), norm, seed)
     configs = tuple(dataclasses.replace(config, bounds=bounds) for config in configs)
     # One program for every pass, also for a last batch that is smaller. AutoGraph would hide the type of an error.
-    predict = tf.function(predictor(model), reduce_retracing=True, autograph=False)
+    plain = predictor(model)
+    predict = tf.function(plain, reduce_retracing=True, autograph=False)
     x, y = as_arrays(data, bounds)
     index = np.arange(len(x))
     if limit is not None:
@@ -82,9 +84,9 @@ def evaluate(
     check_logits(logits)
     y = check_labels(y, len(x), logits.shape[1])
     predictions = logits.argmax(axis=1)
-    run = _Run(predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size)
+    run = _Run(plain, predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size)
     for config in configs:
-        run.white_box(config)
+        run.white_box(config, survivors=isinstance(suite, str) and suite in suites.ON_SURVIVORS)
     for source_name, source in (sources or {}).items():
         run.transfer(source_name, source, configs[-1])
     return Report(
@@ -150,8 +152,9 @@ def forward(predict: Any, x: np.ndarray) -> np.ndarray:
 class _Run:
     """The rows of one evaluation while they come in."""
 
-    def __init__(self, predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size) -> None:  # type: ignore[no-untyped-def]
-        self.predict, self.x, self.y, self.index = predict, x, y, index
+    def __init__(self, plain, predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size) -> None:  # type: ignore[no-untyped-def]
+        # The attacks trace the model themselves: inside a function of its own they could not see its convolutions.
+        self.plain, self.predict, self.x, self.y, self.index = plain, predict, x, y, index
         self.epsilon, self.norm, self.bounds = float(epsilon), norm, bounds
         self.options = {"precision": precision, "batch_size": batch_size}
         self.correct = predictions == y
@@ -164,11 +167,12 @@ class _Run:
         self.found = x.copy()
         self.largest, self.outside = 0.0, 0.0
 
-    def white_box(self, config: Any) -> None:
-        attack = attacks.compiled(self.predict, config, **self.options)
+    def white_box(self, config: Any, survivors: bool = False) -> None:
+        attack = attacks.compiled(self.plain, config, **self.options)
         name = self._unused(suites.name_of(config))
-        x_adv, seconds, evaluations = self._craft(attack, name)
-        row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, attack.precision)
+        before = self.broken.copy() if survivors else ~self.correct
+        x_adv, seconds, evaluations = self._craft(attack, name, np.flatnonzero(~before))
+        row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, attack.precision, before)
         if isinstance(config, attacks.Fgm):
             self.single = row
         self.white.append(row)
@@ -176,9 +180,9 @@ class _Run:
     def transfer(self, source_name: str, source: Any, config: Any) -> None:
         attack = attacks.compiled(source, config, **self.options)
         name = self._unused(f"transfer from {source_name}, {suites.name_of(config)}")
-        x_adv, seconds, _ = self._craft(attack, name)
+        x_adv, seconds, _ = self._craft(attack, name, np.flatnonzero(self.correct))
         settings = {**attacks.to_dict(config), "source": source_name}
-        self.transferred.append(self._add(name, settings, x_adv, seconds, 0, attack.precision))
+        self.transferred.append(self._add(name, settings, x_adv, seconds, 0, attack.precision, ~self.correct))
 
     def _unused(self, name: str) -> str:
         """`name`, or with a number behind it: two configs may differ in what a name leaves out, such as the step."""
@@ -187,10 +191,9 @@ class _Run:
             number += 1
         return numbered
 
-    def _craft(self, attack: attacks.CompiledAttack, label: str) -> tuple[np.ndarray, float, int]:
-        """Images for every correctly classified example (the others stay clean), seconds, gradients."""
-        rows, began = np.flatnonzero(self.correct), time.monotonic()
-        x_adv = self.x.copy()
+    def _craft(self, attack: attacks.CompiledAttack, label: str, rows: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """Images for the examples `rows` (the others stay clean), seconds, gradients."""
+        began, x_adv = time.monotonic(), self.x.copy()
         if not len(rows):
             return x_adv, 0.0, 0
         progress = Progress(label)
@@ -199,15 +202,18 @@ class _Run:
         x_adv[rows] = outcome.x_adv
         return x_adv, time.monotonic() - began, outcome.gradient_evaluations
 
-    def _add(self, name, settings, x_adv, seconds, evaluations, precision) -> AttackResult:  # type: ignore[no-untyped-def]
-        """Judges the images by a float32 pass of the attacked model, and audits that they are allowed."""
+    def _add(self, name, settings, x_adv, seconds, evaluations, precision, before) -> AttackResult:  # type: ignore[no-untyped-def]
+        """Judges the images by a float32 pass of the attacked model, and audits that they are allowed.
+
+        `before` [n]: misclassified already, or fooled by the attacks that this one follows.
+        """
         delta = x_adv - self.x
         size = BALLS[self.norm].size(tf.constant(delta)).numpy()
         outside = np.maximum(self.bounds[0] - x_adv, x_adv - self.bounds[1]).reshape(len(x_adv), -1).max(axis=1)
         self.largest, self.outside = max(self.largest, float(size.max())), max(self.outside, float(outside.max()))
         allowed = (size <= self.epsilon + checks.SIZE_TOLERANCE) & (outside <= 0)
         fooled = (forward(self.predict, x_adv).argmax(axis=1) != self.y) & allowed
-        adversarial = fooled | ~self.correct
+        adversarial = fooled | before
         fresh = adversarial & ~self.broken
         self.found[fresh] = x_adv[fresh]
         self.broken |= adversarial
@@ -216,7 +222,7 @@ class _Run:
             config=settings,
             adversarial=adversarial,
             new_successes=int(fresh.sum()),
-            distances=np.where(fooled & self.correct, size, np.nan),
+            distances=np.where(fooled & ~before, size, np.nan),
             seconds=seconds,
             gradient_evaluations=evaluations,
             precision="float32" if precision == "float32" else "bfloat16 search, successes verified in float32",

@@ -124,7 +124,8 @@ class AttackResult:
         name: as a reader should see it, "PGD-40 cross-entropy"; unique within a report.
         config: the attack's settings, JSON values.
         adversarial: [n] bool; True where this attack, alone, ended with a misclassified image inside the threat
-            model, or where the clean image was misclassified already.
+            model, or where the clean image was misclassified already; of AutoAttack's, which follow each other, also
+            where an earlier one did.
         new_successes: examples that this attack broke and that neither the clean image nor an earlier row had.
         distances: [n] float32, size of the change in the threat model's norm where the attack broke the example, in the
             image's own units; NaN elsewhere.

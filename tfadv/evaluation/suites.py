@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks import Apgd, Attack, AutoAttack, Fab, Fgm, Mim, Pgd, Square
 from tfadv.validation import UserError
 
 _LOSSES = {"cross_entropy": "cross-entropy", "margin": "margin", "dlr": "DLR"}
+_APGD = {"cross_entropy": "APGD-CE", "dlr": "APGD-DLR", "targeted_dlr": "APGD-T", "margin": "APGD margin"}
 
 
 def name_of(config: Any) -> str:
-    """An attack's name as readers know it: "FGSM", "PGD-40 margin, 3 starts"."""
-    loss = _LOSSES[config.objective]
+    """An attack's name as readers know it: "FGSM", "PGD-40 margin, 3 starts", "APGD-T"."""
     if isinstance(config, Fgm):
         kind = "FGSM" if config.norm == "linf" else f"FGM {config.norm}"
-        return kind if config.objective == "cross_entropy" else f"{kind} {loss}"
-    kind = f"{'PGD' if config.random_start else 'BIM'}-{config.steps} {loss}"
-    return kind if config.restarts == 1 else f"{kind}, {config.restarts} starts"
+        return kind if config.objective == "cross_entropy" else f"{kind} {_LOSSES[config.objective]}"
+    if isinstance(config, Apgd):
+        kind = _APGD[config.objective] + (f", EOT {config.eot}" if config.eot > 1 else "")
+    elif isinstance(config, Fab):
+        kind = "FAB" if config.targets is None else "FAB-T"
+    elif isinstance(config, Square):
+        kind = f"Square, {config.queries:,} queries"
+    elif type(config) in (Mim, Pgd):
+        family = "MIM" if isinstance(config, Mim) else "PGD" if config.random_start else "BIM"
+        kind = f"{family}-{config.steps} {_LOSSES[config.objective]}"
+    else:
+        kind = type(config).__name__
+    restarts = getattr(config, "restarts", 1)
+    return kind if restarts == 1 else f"{kind}, {restarts} starts"
 
 
 def quick(epsilon: float, norm: str, seed: int) -> tuple[Any, ...]:
@@ -39,7 +50,19 @@ def gradient(epsilon: float, norm: str, seed: int) -> tuple[Any, ...]:
     )
 
 
-SUITES: dict[str, Callable[[float, str, int], tuple[Any, ...]]] = {"quick": quick, "gradient": gradient}
+def _auto_attack(version: str) -> Callable[[float, str, int], tuple[Any, ...]]:
+    return lambda epsilon, norm, seed: AutoAttack(epsilon, norm, version, seed).stages()
+
+
+# AutoAttack's versions give each attack what the ones before could not fool; the others are each run on everything.
+SUITES: dict[str, Callable[[float, str, int], tuple[Any, ...]]] = {
+    "quick": quick,
+    "gradient": gradient,
+    "standard": _auto_attack("standard"),
+    "plus": _auto_attack("plus"),
+    "rand": _auto_attack("rand"),
+}
+ON_SURVIVORS = ("standard", "plus", "rand")
 
 
 def resolve(suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str, seed: int) -> tuple[Any, ...]:
@@ -53,12 +76,13 @@ def resolve(suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str,
             raise UserError(f"suite must be one of {sorted(SUITES)} or a list of attack configs, got {suite!r}")
         return SUITES[suite](epsilon, norm, seed)
     configs = tuple(suite)
-    if not configs or not all(isinstance(config, Fgm | Pgd) for config in configs):
+    if not configs or not all(isinstance(config, Attack) for config in configs):
         raise UserError(
-            f"suite must be one of {sorted(SUITES)} or a non-empty list of Fgm and Pgd configs, got {suite!r}"
+            f"suite must be one of {sorted(SUITES)} or a non-empty list of attack configs, got {suite!r}; "
+            "AutoAttack is suite='standard'"
         )
     for config in configs:
-        if config.norm != norm or config.epsilon != epsilon:
+        if config.norm != norm or getattr(config, "epsilon", None) != epsilon:
             raise UserError(
                 f"every attack of a suite must keep to the threat model norm={norm!r}, epsilon={epsilon}, got {config}"
             )

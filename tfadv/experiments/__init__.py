@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tfadv.experiments import feature_smoothing_table1, quickstart
+from tfadv.experiments import attack_strength, feature_smoothing_table1, quickstart
 from tfadv.training import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {**feature_smoothing_table1.EXPERIMENTS, **quickstart.EXPERIMENTS}
+EXPERIMENTS: dict[str, Experiment] = {
+    **attack_strength.EXPERIMENTS,
+    **feature_smoothing_table1.EXPERIMENTS,
+    **quickstart.EXPERIMENTS,
+}

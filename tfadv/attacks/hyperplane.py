@@ -1,0 +1,211 @@
+"""Decision boundaries to first order: the hyperplanes between two classes, and exact projections onto them in the box.
+
+Beside a point p, class k takes over from y beyond {q : f + <w, q - p> = 0}, where f = z_k - z_y at p (negative where y
+leads) and w is its gradient. DeepFool and FAB go from hyperplane to hyperplane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import tensorflow as tf
+
+from tfadv.attacks import search
+from tfadv.attacks.search import Predictor, Problem, State
+from tfadv.balls import BALLS
+from tfadv.validation import UserError
+
+# A weight of this share of the largest one adds less to a sum than float32 can hold.
+_NEGLIGIBLE = 1e-12
+# Finite, and below every logit.
+_LOWEST = -3e38
+
+
+class Linearized(NamedTuple):
+    """What a model said at one point of each example.
+
+    Attributes:
+        logits: [B, K].
+        gradients: [B, C, ...], of z_k - z_y with respect to the point, for C rival classes k.
+    """
+
+    logits: tf.Tensor
+    gradients: tf.Tensor
+
+
+class Hyperplane(NamedTuple):
+    """One hyperplane for each example.
+
+    Attributes:
+        value: [B], f where it was measured.
+        normal: [B, ...], w.
+        distance: [B], |f| / |w| in the norm dual to the attack's; the largest number where w is 0.
+    """
+
+    value: tf.Tensor
+    normal: tf.Tensor
+    distance: tf.Tensor
+
+
+def rivals(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """The K - 1 classes other than `y` [B], by falling logit, int32 [B, K - 1]; ties and NaN go to the lower class."""
+    logits = tf.cast(logits, tf.float32)
+    others = tf.maximum(tf.where(tf.math.is_nan(logits), _LOWEST, logits), _LOWEST)
+    others = tf.where(tf.one_hot(y, logits.shape[-1], True, False), float("-inf"), others)
+    return tf.argsort(others, axis=-1, direction="DESCENDING", stable=True)[:, :-1]
+
+
+def linearized(model: Predictor, x_adv: tf.Tensor, y: tf.Tensor, classes: tf.Tensor) -> Linearized:
+    """Logits at `x_adv` [B, ...] and the gradient of z_k - z_y for each k in `classes`, int32 [B, C].
+
+    One pass forward and C backward.
+
+    Raises:
+        UserError: the model has no gradient with respect to its input.
+    """
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(x_adv)
+        logits = model(x_adv)
+    # The tape goes back from the logits in the precision that the model gave them in.
+    depth, kind = logits.shape[-1], logits.dtype
+    seeds = tf.one_hot(classes, depth, dtype=kind) - tf.one_hot(y, depth, dtype=kind)[:, None]
+    gradients = [tape.gradient(logits, x_adv, output_gradients=seed) for seed in tf.unstack(seeds, axis=1)]
+    if any(gradient is None for gradient in gradients):
+        raise UserError(
+            "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is inside); "
+            "attack it by transfer, or through a differentiable stand-in"
+        )
+    return Linearized(logits, tf.stack(gradients, axis=1))
+
+
+def nearest(norm: str, measured: Linearized, y: tf.Tensor, classes: tf.Tensor) -> Hyperplane:
+    """Of the hyperplanes to `classes` [B, C] the one at the smallest distance |f| / |w|, without regard to the box.
+
+    |w| is the norm dual to `norm`. NaN and infinite entries of a gradient count as 0; a hyperplane without a normal, or
+    with a logit that is NaN or infinite, comes last.
+    """
+    normals = tf.where(tf.math.is_finite(measured.gradients), measured.gradients, tf.zeros_like(measured.gradients))
+    logits = tf.cast(measured.logits, normals.dtype)
+    values = tf.gather(logits, classes, batch_dims=1) - tf.gather(logits, y[:, None], batch_dims=1)
+    flat = tf.reshape(normals, [-1, math.prod(normals.shape[2:])])
+    # Scaled, so that the squares of tiny gradients do not underflow.
+    largest = tf.reduce_max(tf.abs(flat), axis=1)
+    dual = largest * NORMS[norm].dual(tf.math.divide_no_nan(flat, largest[:, None]))
+    distance = tf.abs(values) / tf.reshape(dual, tf.shape(values))
+    distance = tf.where(tf.math.is_finite(distance), distance, distance.dtype.max)
+    chosen = tf.argmin(distance, axis=1)
+    value = tf.gather(values, chosen, batch_dims=1)
+    value = tf.where(tf.math.is_finite(value), value, tf.zeros_like(value))
+    normal, distance = (tf.gather(each, chosen, batch_dims=1) for each in (normals, distance))
+    return Hyperplane(value, normal, distance)
+
+
+def step_onto(norm: str, point: tf.Tensor, normal: tf.Tensor, gap: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
+    """The smallest d with <normal, d> = gap and point + d in the box; where there is none, the box's best corner.
+
+    Equation 7 of Croce and Hein 2020 (arXiv:1907.02044).
+
+    Args:
+        norm: a name of `NORMS`, by which d is small.
+        point, normal: [B, ...]; `point` lies in the box.
+        gap: [B].
+        bounds: (lowest, highest) input value.
+
+    Returns:
+        d, like point; 0 where the normal is 0.
+    """
+    shape = tf.shape(point)
+    point, normal = (tf.reshape(tensor, [-1, math.prod(tensor.shape[1:])]) for tensor in (point, normal))
+    largest = tf.reduce_max(tf.abs(normal), axis=1)
+    normal = tf.math.divide_no_nan(normal, largest[:, None])
+    gap = tf.math.divide_no_nan(gap, largest)
+    direction = tf.sign(normal) * tf.sign(gap)[:, None]
+    weight = tf.abs(normal)
+    room = tf.maximum(tf.where(direction > 0, bounds[1] - point, point - bounds[0]), 0.0)
+    most = tf.reduce_sum(weight * room, axis=1)
+    size = NORMS[norm].share_out(weight, room, tf.minimum(tf.abs(gap), most))
+    within_reach = (tf.abs(gap) < most)[:, None]
+    return tf.reshape(direction * tf.where(within_reach, tf.minimum(size, room), room), shape)
+
+
+def _share_out_linf(weight: tf.Tensor, room: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Every feature moves by the same amount, or as far as it can."""
+    return tf.minimum(_level(weight, room, total)[:, None], room)
+
+
+def _share_out_l2(weight: tf.Tensor, room: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Every feature moves in proportion to its weight, or as far as it can."""
+    level = _level(tf.square(weight), room / tf.maximum(weight, _NEGLIGIBLE), total)
+    return tf.minimum(level[:, None] * weight, room)
+
+
+def _share_out_l1(weight: tf.Tensor, room: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """Features move as far as they can, the heaviest first, until the total is reached."""
+    order = tf.argsort(weight, axis=1, direction="DESCENDING", stable=True)
+    gain = tf.gather(weight * room, order, batch_dims=1)
+    before = tf.cumsum(gain, axis=1, exclusive=True)
+    used = tf.clip_by_value(total[:, None] - before, 0.0, gain)
+    return tf.math.divide_no_nan(tf.gather(used, tf.argsort(order, axis=1), batch_dims=1), weight)
+
+
+def _level(slope: tf.Tensor, limit: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """The level t [B] at which sum_i slope_i min(t, limit_i) = total; all arguments >= 0, and total within reach.
+
+    The sum is concave in t and linear between the limits. So Newton's steps from t = 0 come from below and end exactly,
+    as soon as one crosses no further limit: after about five steps for images, a tenth of the time of sorting them.
+    """
+    area, zero = slope * limit, tf.zeros_like(slope)
+
+    def step(level: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        full = limit <= level[:, None]
+        rest = total - tf.reduce_sum(tf.where(full, area, zero), axis=1)
+        next_level = tf.math.divide_no_nan(rest, tf.reduce_sum(tf.where(full, zero, slope), axis=1))
+        return tf.maximum(level, next_level), next_level > level
+
+    return tf.while_loop(
+        lambda _, rises: tf.reduce_any(rises), step, (tf.zeros_like(total), tf.ones_like(total, tf.bool))
+    )[0]
+
+
+class Norm(NamedTuple):
+    """How one norm measures normals and shares a step out among the features.
+
+    Attributes:
+        dual: normals [N, features] -> their size [N] in the dual norm.
+        share_out: (weight >= 0 [B, features], room >= 0 [B, features], total [B]) -> the smallest sizes s <= room with
+            sum_i weight_i s_i = total, which is within reach.
+    """
+
+    dual: Callable[[tf.Tensor], tf.Tensor]
+    share_out: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+NORMS: dict[str, Norm] = {
+    "linf": Norm(dual=lambda w: tf.reduce_sum(tf.abs(w), axis=1), share_out=_share_out_linf),
+    "l2": Norm(dual=lambda w: tf.norm(w, axis=1), share_out=_share_out_l2),
+    "l1": Norm(dual=lambda w: tf.reduce_max(tf.abs(w), axis=1), share_out=_share_out_l1),
+}
+
+
+class Linearizing(search.Attack):
+    """Base of minimum-norm attacks that go by hyperplanes.
+
+    A subclass has `epsilon`, `norm` and `bounds` among its fields, and its memory has `classes`, int32 [B, C]: the ones
+    whose hyperplanes are looked at.
+    """
+
+    epsilon: ClassVar[Any] = None
+
+    @property
+    def keep(self) -> str:  # type: ignore[override]
+        """Without a radius the closest adversarial point; within one, the first."""
+        return "closest" if self.epsilon is None else "best"
+
+    def measure(self, model: Predictor, problem: Problem, state: State) -> Linearized:
+        return linearized(model, state.x_adv, problem.y, state.memory.classes)
+
+    def judge(self, problem: Problem, x_adv: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        distance = BALLS[self.norm].size(x_adv - problem.x)
+        return search.hit(problem, logits, targeted=False) & (distance <= problem.epsilon), -distance
