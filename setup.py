@@ -25,7 +25,7 @@ def read_version() -> str:
 
 # Installed command -> program file. Every program file has a function `run` without arguments.
 TRAINERS = ("train", "export", "prepare_data", "reproduce", "quickstart")
-PROGRAMS = ("evaluate", "crosscheck")
+PROGRAMS = ("evaluate", "crosscheck", "autoattack", "benchmark")
 
 
 def console_command(package: str, program: str) -> str:

@@ -1,5 +1,6 @@
 """The contract of every attack of the index: ball and box, epsilon, NaN, monotony, XLA, batches, seeds and JSON."""
 
+import dataclasses
 import functools
 import json
 
@@ -154,7 +155,7 @@ def test_a_flag_says_that_the_returned_image_is_what_the_attack_wants(name):
         assert not flags[::3].any()  # All are classified right, and epsilon 0 changes nothing.
 
 
-WEAK = {"Brightness linf", "Adaptive linf", "Rotation", "PixelSwap", "FlippedPixels"}
+WEAK = {"Brightness linf", "Adaptive linf", "Spsa linf", "Rotation", "PixelSwap", "FlippedPixels"}
 
 
 @every
@@ -195,13 +196,13 @@ def test_xla_and_the_graph_agree(name):
 
 @bounded
 def test_a_larger_ball_fools_no_fewer(name):
-    """The same five radii for every image, as one batch with an epsilon for each example."""
-    radii = np.array([0.0, 0.02, 0.1, 0.4, 2.0])
+    """The same four radii for every image, as one batch with an epsilon for each example."""
+    radii = np.array([0.0, 0.02, 0.1, 0.4])
     if norm_of(name) != "linf":
         radii *= 4.0 if norm_of(name) == "l1" else 2.0
-    x, y = np.repeat(IMAGES, 5, axis=0), np.repeat(LABELS, 5)
+    x, y = np.repeat(IMAGES, 4, axis=0), np.repeat(LABELS, 4)
     config = make(name, tuple(np.tile(radii, COUNT).tolist()))
-    fooled = compiled(toy, config, jit="off", precision="float32").run(x, y).adversarial.reshape(COUNT, 5).sum(axis=0)
+    fooled = compiled(toy, config, jit="off", precision="float32").run(x, y).adversarial.reshape(COUNT, 4).sum(axis=0)
     # A larger ball is another search: one image in twelve may be lost on the way.
     assert (np.diff(fooled) >= -1).all(), fooled
     assert fooled[0] == 0
@@ -210,20 +211,19 @@ def test_a_larger_ball_fools_no_fewer(name):
 
 
 @every
-def test_a_model_that_gives_nan_for_some_images_harms_only_those(name):
-    broken = np.arange(COUNT) % 4 == 1
+def test_a_model_that_gives_nan_around_some_images_harms_only_those(name):
+    """NaN wherever the first pixel is near 0.5, but not at 0.5: every third image is surrounded by it."""
+    broken = np.arange(COUNT) % 3 == 1
 
     def model(x):
-        """NaN wherever the first pixel of the clean image was marked by being exactly 0."""
-        marked = tf.reduce_all(tf.reshape(x, [-1, 16])[:, :1] <= 1e-6, axis=1)
-        return tf.where(marked[:, None], np.float32("nan"), toy(x))
+        distance = tf.abs(tf.reshape(x, [-1, 16])[:, :1] - 0.5)
+        return tf.where((distance > 0) & (distance < 0.15), np.float32("nan"), toy(x))
 
     x = IMAGES.copy()
-    x[broken, 0, 0, 0] = 0.0
-    x[~broken, 0, 0, 0] = np.maximum(x[~broken, 0, 0, 0], 0.3)
-    config = make(name, 0.1)
+    x[:, 0, 0, 0] = np.where(broken, 0.5, 0.8)
     labels = toy(x).numpy().argmax(axis=1).astype(np.int32)
     y = (labels + 1) % 4 if name == "Jsma" else labels
+    config = make(name, 0.1)
     got = compiled(model, config, jit="off", precision="float32").run(x, y)
     assert np.isfinite(got.x_adv).all()
     assert got.x_adv.min() >= 0
@@ -231,10 +231,9 @@ def test_a_model_that_gives_nan_for_some_images_harms_only_those(name):
     if name in BOUNDED:
         size = BALLS[norm_of(name)].size(tf.constant(got.x_adv - x)).numpy()
         assert (size <= 0.1 * (1 + 1e-5) + 1e-6).all()
-        rest = compiled(toy, config, jit="off", precision="float32").run(
-            x[~broken], y[~broken], index=np.flatnonzero(~broken)
-        )
-        assert share_of_equal(got.x_adv[~broken], rest.x_adv, atol=1e-4) >= 0.85
+        rows = np.flatnonzero(~broken)
+        rest = compiled(toy, config, jit="off", precision="float32").run(x[rows], y[rows], index=rows)
+        assert share_of_equal(got.x_adv[rows], rest.x_adv, atol=1e-4) >= 0.85
 
 
 # Two classes; the margin of label 0 is 2 (w . x + 1.5), and over a linf ball in the box its lowest value is known.
@@ -293,8 +292,6 @@ def test_images_in_bounds_of_their_own(name):
     stretched = {"Pgd l2 margin": {"step_size": 0.2}}.get(name, {})
     radius = 0.1
     config = make(name, radius)
-    import dataclasses
-
     if name in BOUNDED:
         stretched["epsilon"] = 2 * radius
     wide = dataclasses.replace(config, bounds=(-1.0, 1.0), **stretched)

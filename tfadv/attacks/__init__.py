@@ -39,6 +39,8 @@ from tfadv.attacks.fooling import Fooling as Fooling
 from tfadv.attacks.fooling import FoolingSweep as FoolingSweep
 from tfadv.attacks.fooling import fooling_images as fooling_images
 from tfadv.attacks.fooling import fooling_sweep as fooling_sweep
+from tfadv.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
+from tfadv.attacks.hop_skip_jump import hop_skip_jump as hop_skip_jump
 from tfadv.attacks.jsma import Jsma as Jsma
 from tfadv.attacks.jsma import jsma as jsma
 from tfadv.attacks.mim import Mim as Mim
@@ -58,6 +60,8 @@ from tfadv.attacks.spatial import Rotation as Rotation
 from tfadv.attacks.spatial import brightness as brightness
 from tfadv.attacks.spatial import rotate as rotate
 from tfadv.attacks.spatial import rotation as rotation
+from tfadv.attacks.spsa import Spsa as Spsa
+from tfadv.attacks.spsa import spsa as spsa
 from tfadv.attacks.square import Square as Square
 from tfadv.attacks.square import square as square
 from tfadv.attacks.transfer import Transferred as Transferred
@@ -75,11 +79,13 @@ ATTACKS: dict[type, Any] = {
     FeatureAttack: feature_attack,
     Fgm: fgm,
     FlippedPixels: flipped_pixels,
+    HopSkipJump: hop_skip_jump,
     Jsma: jsma,
     Mim: mim,
     Pgd: pgd,
     PixelSwap: pixel_swap,
     Rotation: rotation,
+    Spsa: spsa,
     Square: square,
 }
 _FIRST_ORDER = (Fgm, Mim, Pgd)

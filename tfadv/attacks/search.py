@@ -86,6 +86,8 @@ class Attack:
 
     # May the engine ask the model in bfloat16? (Successes are verified in float32 in any case.)
     bfloat16 = True
+    # Moves between two looks at who may leave the batch: fewer waste bookkeeping, more waste moves on what is fooled.
+    stride = 5
     # Gradients, or else queries, that one move costs; for the counts in reports.
     gradients_per_move = 1
     queries_per_move = 0

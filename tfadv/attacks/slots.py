@@ -21,8 +21,6 @@ from tfadv.attacks import saved
 from tfadv.attacks.search import Problem, State
 from tfadv.validation import UserError
 
-# Moves between two looks at who may leave: fewer waste bookkeeping, more waste moves on rows that are already fooled.
-STRIDE = 5
 _SMALLEST_BATCH = 32
 _FINGERPRINT = 32
 # What a state file holds of a session, beside the queue and the slots' states.
@@ -220,7 +218,7 @@ class Session:
     def _advance(self) -> None:
         assert self.state is not None
         occupied, before = self.row >= 0, self.state.taken
-        until = np.where(occupied, np.minimum(before + STRIDE, self.config.moves), before).astype(np.int32)
+        until = np.where(occupied, np.minimum(before + self.config.stride, self.config.moves), before).astype(np.int32)
         problem = self._problem(np.maximum(self.row, 0), self.run_number)
         self.state = tf.nest.map_structure(np.array, self.attack.advance(problem, self.state, until))
         # A search that ends early jumps to its last move: it was asked a stride at most.
