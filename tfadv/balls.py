@@ -49,7 +49,7 @@ def per_example(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     value = tf.convert_to_tensor(value, like.dtype)
     if value.shape.rank == 0:
         return value
-    return tf.reshape(value, tf.concat([tf.shape(value), tf.ones([tf.rank(like) - 1], tf.int32)], 0))
+    return tf.reshape(value, [-1] + [1] * (like.shape.rank - 1))
 
 
 def normalized(gradient: tf.Tensor, size: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:

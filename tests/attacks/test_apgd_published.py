@@ -10,7 +10,7 @@ from tfadv.attacks.apgd import Apgd
 _DRAWN = np.random.default_rng(3)
 FIRST = (1.5 * _DRAWN.normal(size=(8, 12))).astype(np.float32)
 SECOND = _DRAWN.normal(size=(12, 5)).astype(np.float32)
-X = _DRAWN.uniform(size=(64, 8)).astype(np.float32)
+X = _DRAWN.uniform(size=(32, 8)).astype(np.float32)
 
 
 def net(x):
@@ -84,7 +84,7 @@ class PublishedSparse:
         low, high = 0.0, float(np.abs(delta).max())
         if np.minimum(np.abs(delta), room).sum() <= radius:
             high = 0.0
-        for _ in range(100):
+        for _ in range(40):
             middle = (low + high) / 2
             inside = np.minimum(np.maximum(np.abs(delta) - middle, 0), room).sum() <= radius
             low, high = (low, middle) if inside else (middle, high)
@@ -123,7 +123,7 @@ class PublishedSparse:
             Published,
             {"oscillates", "stuck", "goes on"},
         ),
-        (Apgd(epsilon=0.4, steps=25, norm="l1"), PublishedSparse, {"sparser", "not sparser"}),
+        (Apgd(epsilon=0.4, steps=170, norm="l1"), PublishedSparse, {"sparser", "not sparser"}),
     ],
     ids=lambda value: getattr(value, "norm", ""),
 )

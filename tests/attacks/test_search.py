@@ -160,6 +160,14 @@ def test_problem_takes_radius_and_step_of_the_attack_or_the_ones_given():
     assert without.run.numpy().tolist() == [2, 2]
 
 
+def test_a_batch_of_unknown_size_and_a_radius_for_each_example_are_one_graph():
+    attack = Pgd(epsilon=(0.1, 0.2), step_size=0.1, steps=2, restarts=3)
+    specs = [tf.TensorSpec([None, 4]), tf.TensorSpec([None], tf.int32)]
+    graph = tf.function(lambda x, y: search.run(attack, linear, x, y, every_run=True), specs, autograph=False)
+    x_adv = graph(tf.fill([2, 4], 0.5), tf.zeros([2], tf.int32)).numpy()
+    np.testing.assert_allclose(np.abs(x_adv - 0.5).max(axis=1), [0.1, 0.2], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("check", "message"),
     [

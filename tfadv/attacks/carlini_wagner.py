@@ -77,6 +77,7 @@ class CarliniWagner(search.Attack):
     bounds: tuple[float, float] = (0.0, 1.0)
 
     norm = "l2"
+    stride = 50
     # The closest points lie where rounded logits no longer tell which class leads.
     bfloat16 = False
 
@@ -102,6 +103,9 @@ class CarliniWagner(search.Attack):
         return self.steps * self.binary_searches
 
     def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
+        start = tf.clip_by_value(start, *self.bounds)
+        outside = BALLS[self.norm].size(start - problem.x) > problem.epsilon
+        start = search.choose(outside, problem.x, start)
         count = tf.shape(start)[0]
         number, none = tf.zeros([count], tf.float32), tf.zeros([count], tf.int32)
         memory = Memory(
@@ -116,7 +120,7 @@ class CarliniWagner(search.Attack):
             step=none,
             searched=none,
         )
-        return search.opening(tf.clip_by_value(start, *self.bounds), memory, best=problem.x)
+        return search.opening(start, memory)
 
     def move(self, problem: Problem, state: State, measured: Measured) -> State:
         memory = state.memory
@@ -210,11 +214,12 @@ def carlini_wagner(
         model: inputs [B, ...] -> logits [B, K]; inference mode.
         x: float32 [B, ...] in `bounds`.
         y: int32 [B], true classes; when targeted the classes to reach.
-        start: like x, where the search for the first c begins; the later ones begin at x.
+        start: like x, where the search for the first c begins; the later ones begin at x, as do all for a start
+            farther away than `epsilon`.
 
     Returns:
         x_adv, like x: of all points looked at, the adversarial one closest to x in l2; with an `epsilon` the first
-        within it. x itself where there is none (or a `start` that is not x, where nothing nearer was looked at).
+        within it. Without one, the point looked at that is closest to x: x itself, if `start` is x.
 
     Raises:
         UserError: the model has no gradient with respect to its input.

@@ -92,10 +92,11 @@ class Cascade:
         if not configs:
             raise UserError("configs must hold at least one attack, got none")
         for config in configs:
-            if np.ndim(getattr(config, "epsilon", None)):
+            radius: Any = getattr(config, "epsilon", None)
+            if np.ndim(radius):
                 raise UserError(
                     f"{type(config).__name__} in a cascade must have one epsilon for all examples, got "
-                    f"{len(config.epsilon)}; the survivors of an attack are given to the next"
+                    f"{len(radius)}; the survivors of an attack are given to the next"
                 )
         self.configs = tuple(configs)
         self._predict = predictor(model)

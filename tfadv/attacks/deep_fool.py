@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfadv.attacks import search
-from tfadv.attacks.hyperplane import Linearized, Linearizing, nearest, rivals
+from tfadv.attacks.hyperplane import Linearized, MinimumNorm, linearized, nearest, rivals
 from tfadv.attacks.search import Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
 from tfadv.validation import UserError, check_epsilon
@@ -35,7 +35,7 @@ class Memory(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepFool(Linearizing):
+class DeepFool(MinimumNorm):
     """Settings of `deep_fool`.
 
     Attributes:
@@ -50,14 +50,14 @@ class DeepFool(Linearizing):
     """
 
     # The search ends at the first adversarial point, and rounded logits would end it before.
-    bfloat16: ClassVar[bool] = False
+    bfloat16 = False
 
-    epsilon: Any = None  # type: ignore[misc]
+    epsilon: Any = None
     steps: int = 50
-    norm: str = "l2"  # type: ignore[misc]
+    norm: str = "l2"
     overshoot: float = 0.02
     candidates: int = 10
-    bounds: tuple[float, float] = (0.0, 1.0)  # type: ignore[misc]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         search.check_choice("norm", self.norm, NORMS)
@@ -83,13 +83,16 @@ class DeepFool(Linearizing):
         way = (x_adv - problem.x) / (1.0 + self.overshoot)
         return search.opening(x_adv, Memory(classes, way), best=problem.x)
 
+    def measure(self, model: Predictor, problem: Problem, state: State) -> Linearized:
+        return linearized(model, state.x_adv, problem.y, state.memory.classes)
+
     def move(self, problem: Problem, state: State, measured: Linearized) -> State:
         plane = nearest(self.norm, measured, problem.y, state.memory.classes)
         width = self.bounds[1] - self.bounds[0]
         length = tf.minimum(plane.distance, _FARTHEST * width) + _EXTRA * width
         way = state.memory.way + per_example(length, problem.x) * BALLS[self.norm].ascent(plane.normal)
         x_adv = tf.clip_by_value(problem.x + (1.0 + self.overshoot) * way, *self.bounds)
-        over = search.hit(problem, measured.logits, targeted=False)
+        over = self.fooled(problem, measured.logits)
         return state._replace(
             x_adv=search.choose(over, state.x_adv, x_adv),
             taken=tf.where(over, self.moves, state.taken),
@@ -98,5 +101,27 @@ class DeepFool(Linearizing):
 
 
 def deep_fool(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: DeepFool) -> tf.Tensor:
-    """TODO"""
+    """Steps from hyperplane to hyperplane until another class wins (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599).
+
+    Algorithm 2 and its form for linf: x' <- clip(x + (1 + overshoot) r), where r grows by the way from x' to the
+    nearest of the hyperplanes z_k = z_y. With an epsilon the returned point is x where the first adversarial one lies
+    outside of it.
+
+    Departures from the paper: points are clipped to the box, and r keeps what the box cuts off; the overshoot belongs
+    to every point looked at, as in the authors' code, not only to the last; 1e-4 of the box's width is added to the
+    distance of every hyperplane (Foolbox adds it too), because steps that the box stops would otherwise come ever
+    closer without crossing; classes are the highest at x, not all; y is the label, not the prediction. Without an
+    epsilon the other class must lead by more than rounding, 1e-6 of the largest logit.
+
+    Args:
+        model: inputs [B, ...] -> logits [B, K]; inference mode.
+        x, start: float32 [B, ...] in `bounds`; the published attack starts at x. A start outside the ball is projected.
+        y: int32 labels [B].
+
+    Returns:
+        x_adv, like x; x itself where nothing was found.
+
+    Raises:
+        UserError: the model has no gradient with respect to its input.
+    """
     return search.run(config, model, x, y, start, every_run=True)

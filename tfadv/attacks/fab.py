@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfadv import draws
 from tfadv.attacks import search
-from tfadv.attacks.hyperplane import NORMS, Hyperplane, Linearized, Linearizing, linearized, nearest, rivals, step_onto
+from tfadv.attacks.hyperplane import NORMS, Hyperplane, Linearized, MinimumNorm, linearized, nearest, rivals, step_onto
 from tfadv.attacks.search import Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
 from tfadv.validation import UserError, check_epsilon
@@ -40,7 +40,7 @@ class Looked(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fab(Linearizing):
+class Fab(MinimumNorm):
     """Settings of `fab`; the defaults are the published ones.
 
     Attributes:
@@ -59,18 +59,18 @@ class Fab(Linearizing):
         bounds: (lowest, highest) input value.
     """
 
-    queries_per_move: ClassVar[int] = 1
+    queries_per_move = 1
 
-    epsilon: Any = None  # type: ignore[misc]
+    epsilon: Any = None
     steps: int = 100
-    norm: str = "linf"  # type: ignore[misc]
+    norm: str = "linf"
     targets: int | None = None
     restarts: int = 1
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
-    seed: int = 0  # type: ignore[misc]
-    bounds: tuple[float, float] = (0.0, 1.0)  # type: ignore[misc]
+    seed: int = 0
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         search.check_choice("norm", self.norm, NORMS)
@@ -131,11 +131,12 @@ class Fab(Linearizing):
         back = problem.x + self.beta * (x_adv - problem.x)
         return state._replace(x_adv=x_adv, memory=state.memory._replace(back=back))
 
+    # The choice between two points rounds nothing but what the model rounds by itself, so `measure` may make it.
     def _goes_on_from(self, problem: Problem, state: State, logits: tf.Tensor) -> tf.Tensor:
         return search.choose(search.hit(problem, logits, targeted=False), state.memory.back, state.x_adv)
 
     def _step(self, x: tf.Tensor, point: tf.Tensor, plane: Hyperplane) -> tf.Tensor:
-        """A mean of the steps onto the hyperplane from `point`, where it was measured, and from x, both overshooting."""
+        """A mean of the steps onto `plane` from `point`, where it was measured, and from x, both overshooting it."""
         size, axes = BALLS[self.norm].size, list(range(1, x.shape.rank))
         value_at_x = plane.value + tf.reduce_sum(plane.normal * (x - point), axes)
         onward = step_onto(self.norm, point, plane.normal, -plane.value, self.bounds)
@@ -147,5 +148,32 @@ class Fab(Linearizing):
 
 
 def fab(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: Fab) -> tf.Tensor:
-    """TODO"""
+    """The closest adversarial example, or one within epsilon (Croce and Hein 2020, arXiv:1907.02044, algorithm 1).
+
+    From a point beside the decision boundary: the nearest hyperplane z_k = z_y, the exact projections of this point and
+    of x onto it within the box, both overshot by eta, and their mean, in which x has the weight
+    min(|d| / (|d| + |d_x|), alpha_max) of the two steps' sizes. A point that is adversarial is recorded and drawn back
+    to x + beta (x' - x). FAB-T (arXiv:2003.01690) takes one class k at a time. Over 100 steps in float64 the points are
+    those of the authors' code to 1e-14, in all three norms.
+
+    Departures from that code: with an epsilon an example ends with its first success, not with its closest; without
+    one, the other class must lead by more than rounding, 1e-6 of the largest logit. There is no final search between x
+    and the result, as in AutoAttack. Projections do not sort, and are the same at any scale of the gradient (the code
+    takes |w| < 1e-8 for 0 in l2 and l1). Targets beyond the K - 1 wrong classes are left out, where the code fails.
+    Restarts without an epsilon draw from the code's default radius times the box's width; random numbers follow from
+    (seed, example, run).
+
+    Args:
+        model: inputs [B, ...] -> logits [B, K]; inference mode.
+        x: float32 [B, ...] in `bounds`.
+        y: int32 labels [B].
+        start: like x, where the first run begins; the published attack begins at x. A start outside the ball is
+            projected.
+
+    Returns:
+        x_adv, like x; x itself where nothing was found.
+
+    Raises:
+        UserError: the model has no gradient with respect to its input.
+    """
     return search.run(config, model, x, y, start, every_run=True)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfadv.attacks import search
-from tfadv.attacks.search import Predictor, Problem, State
+from tfadv.attacks.search import Predictor, Problem
 from tfadv.balls import BALLS
+from tfadv.objectives import margin
 from tfadv.validation import UserError
 
 # A weight of this share of the largest one adds less to a sum than float32 can hold.
 _NEGLIGIBLE = 1e-12
 # Finite, and below every logit.
 _LOWEST = -3e38
+# Share of the largest logit by which float32 programs may differ: some units in the last place.
+_ROUNDING = 1e-6
 
 
 class Linearized(NamedTuple):
@@ -36,11 +39,11 @@ class Linearized(NamedTuple):
 
 
 class Hyperplane(NamedTuple):
-    """One hyperplane for each example.
+    """One hyperplane for each example; f and w are scaled so that the largest entry of w is 1 in size.
 
     Attributes:
         value: [B], f where it was measured.
-        normal: [B, ...], w.
+        normal: [B, ...], w; 0 where the model has no gradient.
         distance: [B], |f| / |w| in the norm dual to the attack's; the largest number where w is 0.
     """
 
@@ -86,30 +89,32 @@ def nearest(norm: str, measured: Linearized, y: tf.Tensor, classes: tf.Tensor) -
     |w| is the norm dual to `norm`. NaN and infinite entries of a gradient count as 0; a hyperplane without a normal, or
     with a logit that is NaN or infinite, comes last.
     """
-    normals = tf.where(tf.math.is_finite(measured.gradients), measured.gradients, tf.zeros_like(measured.gradients))
-    logits = tf.cast(measured.logits, normals.dtype)
+    gradients = tf.where(tf.math.is_finite(measured.gradients), measured.gradients, tf.zeros_like(measured.gradients))
+    logits = tf.cast(measured.logits, gradients.dtype)
     values = tf.gather(logits, classes, batch_dims=1) - tf.gather(logits, y[:, None], batch_dims=1)
-    flat = tf.reshape(normals, [-1, math.prod(normals.shape[2:])])
-    # Scaled, so that the squares of tiny gradients do not underflow.
-    largest = tf.reduce_max(tf.abs(flat), axis=1)
-    dual = largest * NORMS[norm].dual(tf.math.divide_no_nan(flat, largest[:, None]))
-    distance = tf.abs(values) / tf.reshape(dual, tf.shape(values))
-    distance = tf.where(tf.math.is_finite(distance), distance, distance.dtype.max)
-    chosen = tf.argmin(distance, axis=1)
-    value = tf.gather(values, chosen, batch_dims=1)
-    value = tf.where(tf.math.is_finite(value), value, tf.zeros_like(value))
-    normal, distance = (tf.gather(each, chosen, batch_dims=1) for each in (normals, distance))
-    return Hyperplane(value, normal, distance)
+    # Scaled, because squares of tiny gradients would underflow.
+    normals = tf.reshape(gradients, [-1, math.prod(gradients.shape[2:])])
+    largest = tf.reduce_max(tf.abs(normals), axis=1)
+    normals = tf.math.divide_no_nan(normals, largest[:, None])
+    values = tf.math.divide_no_nan(values, tf.reshape(largest, tf.shape(values)))
+    distances = tf.abs(values) / tf.reshape(NORMS[norm].dual(normals), tf.shape(values))
+    distances = tf.where(tf.math.is_finite(distances), distances, distances.dtype.max)
+    chosen = tf.argmin(distances, axis=1)
+    value, normal, distance = (
+        tf.gather(each, chosen, batch_dims=1) for each in (values, tf.reshape(normals, tf.shape(gradients)), distances)
+    )
+    return Hyperplane(tf.where(tf.math.is_finite(value), value, tf.zeros_like(value)), normal, distance)
 
 
 def step_onto(norm: str, point: tf.Tensor, normal: tf.Tensor, gap: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
     """The smallest d with <normal, d> = gap and point + d in the box; where there is none, the box's best corner.
 
-    Equation 7 of Croce and Hein 2020 (arXiv:1907.02044).
+    The projection of algorithm 1 in Croce and Hein 2020 (arXiv:1907.02044).
 
     Args:
         norm: a name of `NORMS`, by which d is small.
-        point, normal: [B, ...]; `point` lies in the box.
+        point: [B, ...], in the box.
+        normal: like point; scaled as in `Hyperplane`.
         gap: [B].
         bounds: (lowest, highest) input value.
 
@@ -118,9 +123,6 @@ def step_onto(norm: str, point: tf.Tensor, normal: tf.Tensor, gap: tf.Tensor, bo
     """
     shape = tf.shape(point)
     point, normal = (tf.reshape(tensor, [-1, math.prod(tensor.shape[1:])]) for tensor in (point, normal))
-    largest = tf.reduce_max(tf.abs(normal), axis=1)
-    normal = tf.math.divide_no_nan(normal, largest[:, None])
-    gap = tf.math.divide_no_nan(gap, largest)
     direction = tf.sign(normal) * tf.sign(gap)[:, None]
     weight = tf.abs(normal)
     room = tf.maximum(tf.where(direction > 0, bounds[1] - point, point - bounds[0]), 0.0)
@@ -189,23 +191,26 @@ NORMS: dict[str, Norm] = {
 }
 
 
-class Linearizing(search.Attack):
-    """Base of minimum-norm attacks that go by hyperplanes.
+class MinimumNorm(search.Attack):
+    """Base of the attacks that go by hyperplanes: what counts as a success, and which success is kept."""
 
-    A subclass has `epsilon`, `norm` and `bounds` among its fields, and its memory has `classes`, int32 [B, C]: the ones
-    whose hyperplanes are looked at.
-    """
-
-    epsilon: ClassVar[Any] = None
+    epsilon: Any = None
 
     @property
     def keep(self) -> str:  # type: ignore[override]
         """Without a radius the closest adversarial point; within one, the first."""
         return "closest" if self.epsilon is None else "best"
 
-    def measure(self, model: Predictor, problem: Problem, state: State) -> Linearized:
-        return linearized(model, state.x_adv, problem.y, state.memory.classes)
-
     def judge(self, problem: Problem, x_adv: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         distance = BALLS[self.norm].size(x_adv - problem.x)
-        return search.hit(problem, logits, targeted=False) & (distance <= problem.epsilon), -distance
+        return self.fooled(problem, logits) & (distance <= problem.epsilon), -distance
+
+    def fooled(self, problem: Problem, logits: tf.Tensor) -> tf.Tensor:
+        """Whether another class than y is predicted, bool [B]; without a radius, by more than rounding.
+
+        The closest of many points beyond the boundary is the one that another program, which adds in another order,
+        puts before it: of 200 digits one.
+        """
+        if self.epsilon is not None:
+            return search.hit(problem, logits, targeted=False)
+        return margin(problem.y, logits) > _ROUNDING * tf.cast(tf.reduce_max(tf.abs(logits), axis=1), tf.float32)

@@ -120,7 +120,7 @@ def unit_points(norm: str, seed: int, example: tf.Tensor, run: tf.Tensor, shape:
         key = tf.random.experimental.stateless_fold_in(key, pair[0])
         return BALLS[norm].sample((1, *shape), key)[0]
 
-    return tf.map_fn(one, (example, run), fn_output_signature=tf.float32)
+    return tf.map_fn(one, (example, run), fn_output_signature=tf.TensorSpec(shape, tf.float32))
 
 
 def pgd(

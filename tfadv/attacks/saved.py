@@ -61,7 +61,8 @@ def identity(config: Any, precision: str, batch_size: int, arrays: Sequence[np.n
 def write(path: str | os.PathLike, about: dict[str, Any], logits: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     """Writes one state: JSON values `about`, the logits of a few images, and arrays by name."""
     with files.replacing(pathlib.Path(path)) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, about=np.array(json.dumps(about)), logits=logits, **arrays)
+        everything: dict[str, Any] = {"about": np.array(json.dumps(about)), "logits": logits, **arrays}
+        np.savez(stream, **everything)
 
 
 def read(

@@ -187,7 +187,7 @@ def opening(x_adv: tf.Tensor, memory: Any = (), best: tf.Tensor | None = None) -
 
 def per_example_mask(mask: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Reshapes booleans [B] so that they broadcast against `like` [B, ...]."""
-    return tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([tf.rank(like) - 1], tf.int32)], 0))
+    return tf.reshape(mask, [-1] + [1] * (like.shape.rank - 1))
 
 
 def choose(mask: tf.Tensor, yes: Any, no: Any) -> Any:
@@ -244,7 +244,8 @@ def problem_of(
     def each(value: Any, name: str, default: float) -> tf.Tensor:
         value = getattr(attack, name, None) if value is None else value
         value = tf.convert_to_tensor(default if value is None else value, tf.float32)
-        return tf.broadcast_to(value, [count])
+        # Gathered, because a static length here and an unknown one of x would confuse the shapes of a loop.
+        return tf.gather(value, tf.range(count)) if value.shape.rank else tf.fill([count], value)
 
     return Problem(
         x,

@@ -65,5 +65,6 @@ def transfer(
         crafted.append(attack.run(x, y, index=index, progress=on).x_adv)
         fooled.append(judge.succeeds(x, y, crafted[-1]))
     by_source = np.stack(fooled)
-    first = np.where(by_source.any(axis=0), by_source.argmax(axis=0), len(sources) - 1)
-    return Transferred(np.stack(crafted)[first, np.arange(len(first))], by_source.any(axis=0), by_source)
+    adversarial = np.asarray(by_source.any(axis=0))
+    first = np.where(adversarial, by_source.argmax(axis=0), len(sources) - 1)
+    return Transferred(np.stack(crafted)[first, np.arange(len(first))], adversarial, by_source)
