@@ -59,6 +59,8 @@ class Fab(MinimumNorm):
         bounds: (lowest, highest) input value.
     """
 
+    # Points beside the boundary lie on the wrong side of it in bfloat16: 3 of 42 successes were lost.
+    bfloat16 = False
     queries_per_move = 1
 
     epsilon: Any = None
@@ -131,7 +133,6 @@ class Fab(MinimumNorm):
         back = problem.x + self.beta * (x_adv - problem.x)
         return state._replace(x_adv=x_adv, memory=state.memory._replace(back=back))
 
-    # The choice between two points rounds nothing but what the model rounds by itself, so `measure` may make it.
     def _goes_on_from(self, problem: Problem, state: State, logits: tf.Tensor) -> tf.Tensor:
         return search.choose(search.hit(problem, logits, targeted=False), state.memory.back, state.x_adv)
 

@@ -16,7 +16,6 @@ from tfadv.attacks import search
 from tfadv.attacks.search import Predictor, Problem
 from tfadv.balls import BALLS
 from tfadv.objectives import margin
-from tfadv.validation import UserError
 
 # A weight of this share of the largest one adds less to a sum than float32 can hold.
 _NEGLIGIBLE = 1e-12
@@ -68,19 +67,15 @@ def linearized(model: Predictor, x_adv: tf.Tensor, y: tf.Tensor, classes: tf.Ten
     Raises:
         UserError: the model has no gradient with respect to its input.
     """
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch(x_adv)
-        logits = model(x_adv)
-    # The tape goes back from the logits in the precision that the model gave them in.
+    logits, gradients = search.input_gradients(model, x_adv, lambda logits: _differences(logits, y, classes))
+    return Linearized(logits, tf.stack(gradients, axis=1))
+
+
+def _differences(logits: tf.Tensor, y: tf.Tensor, classes: tf.Tensor) -> list[tf.Tensor]:
+    """z_k - z_y summed over the batch, for each of the C classes; in the precision of the logits."""
     depth, kind = logits.shape[-1], logits.dtype
     seeds = tf.one_hot(classes, depth, dtype=kind) - tf.one_hot(y, depth, dtype=kind)[:, None]
-    gradients = [tape.gradient(logits, x_adv, output_gradients=seed) for seed in tf.unstack(seeds, axis=1)]
-    if any(gradient is None for gradient in gradients):
-        raise UserError(
-            "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is inside); "
-            "attack it by transfer, or through a differentiable stand-in"
-        )
-    return Linearized(logits, tf.stack(gradients, axis=1))
+    return [tf.reduce_sum(logits * seed) for seed in tf.unstack(seeds, axis=1)]
 
 
 def nearest(norm: str, measured: Linearized, y: tf.Tensor, classes: tf.Tensor) -> Hyperplane:
@@ -156,7 +151,7 @@ def _level(slope: tf.Tensor, limit: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     """The level t [B] at which sum_i slope_i min(t, limit_i) = total; all arguments >= 0, and total within reach.
 
     The sum is concave in t and linear between the limits. So Newton's steps from t = 0 come from below and end exactly,
-    as soon as one crosses no further limit: after about five steps for images, a tenth of the time of sorting them.
+    as soon as one crosses no further limit: after two to six steps for images, six times faster than by sorting.
     """
     area, zero = slope * limit, tf.zeros_like(slope)
 

@@ -153,23 +153,35 @@ def first_order(model: Predictor, x_adv: tf.Tensor, objective: Callable[[tf.Tens
     Raises:
         UserError: the model has no gradient with respect to its input.
     """
+    logits, (gradient,) = input_gradients(model, x_adv, lambda logits: [tf.reduce_sum(objective(logits))])
+    return Measured(logits, gradient)
+
+
+def input_gradients(
+    model: Predictor, x_adv: tf.Tensor, totals: Callable[[tf.Tensor], list[tf.Tensor]]
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Logits at `x_adv`, and the gradients of several sums of them with respect to it: one pass forward, each one back.
+
+    Raises:
+        UserError: the model has no gradient with respect to its input.
+    """
     if tf.executing_eagerly():
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(x_adv)
             logits = model(x_adv)
-            total = tf.reduce_sum(objective(logits))
-        gradient = tape.gradient(total, x_adv)
+            sums = totals(logits)
+        gradients = [tape.gradient(each, x_adv) for each in sums]
     else:
         with cheaper_gradients():
             logits = model(x_adv)
-            total = tf.reduce_sum(objective(logits))
-        (gradient,) = tf.gradients(total, x_adv)
-    if gradient is None:
+            sums = totals(logits)
+        gradients = [tf.gradients(each, x_adv)[0] for each in sums]
+    if any(gradient is None for gradient in gradients):
         raise UserError(
             "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is inside); "
             "attack it by transfer, or through a differentiable stand-in"
         )
-    return Measured(logits, gradient)
+    return logits, gradients
 
 
 def opening(x_adv: tf.Tensor, memory: Any = (), best: tf.Tensor | None = None) -> State:
