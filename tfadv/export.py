@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.attacks import search
+from tfadv.attacks.input_gradient import plain_gradients
 from tfadv.models import predictor
 from tfadv.validation import UserError, check_logits
 
@@ -82,7 +83,8 @@ def export_attack(
     @tf.function(input_signature=specs)
     def attack(images, labels, epsilon):  # type: ignore[no-untyped-def]
         step_size = step * (epsilon / radius)
-        x_adv = search.run(config, predict, images, labels, epsilon=epsilon, step_size=step_size, every_run=True)
+        with plain_gradients():
+            x_adv = search.run(config, predict, images, labels, epsilon=epsilon, step_size=step_size, every_run=True)
         return {"x_adv": x_adv}
 
     module.attack = attack

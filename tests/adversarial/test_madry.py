@@ -249,7 +249,7 @@ def test_dropout_is_off_while_crafting():
 
 
 def test_what_is_no_attack_is_refused():
-    with pytest.raises(UserError, match=r"attack must be one of \['Fgm', 'Pgd'\], got float"):
+    with pytest.raises(UserError, match=r"attack must be one of \['Fgm', 'Mim', 'Pgd'\] in training, got float"):
         AdversarialTraining(net(), 0.3)
 
 

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tfadv import data, devices
 from tfadv.attacks import Pgd, compiled
@@ -113,9 +112,9 @@ class TestBfloat16:
         run = attack(lambda v: 0.1 * v[:, :3] + [2.0, 0.0, 0.0], Pgd(epsilon=0.1, steps=12), precision="bfloat16")
         honest = run._measure
 
-        def boasting(x_adv, y):
-            _, value, gradient = honest(x_adv, y)
-            return tf.ones_like(y, tf.bool), value, gradient
+        def boasting(problem, state):
+            measured = honest(problem, state)
+            return measured._replace(logits=measured.logits + np.float32([0.0, 9.0, 0.0]))
 
         run._measure = boasting
         outcome = run.run(x, y)

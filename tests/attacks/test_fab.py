@@ -294,13 +294,16 @@ class TestInvariants:
         assert x_adv.min() >= 0
         assert x_adv.max() <= 1
 
-    @pytest.mark.parametrize("targets", [None, 9])
-    def test_the_compiled_attack_is_the_pure_function(self, targets):
+    @pytest.mark.parametrize(("targets", "epsilon"), [(None, None), (9, 0.2)])
+    def test_the_compiled_attack_is_the_pure_function_and_searches_in_float32(self, targets, epsilon):
         """Also that a run which ends at once does not hold up the others: of 9 targets there are 3."""
-        config = Fab(targets=targets, steps=8)
-        outcome = compiled(toy, config, jit="off", precision="float32").run(IMAGES, LABELS)
-        np.testing.assert_allclose(outcome.x_adv, run(config, IMAGES, LABELS, toy), atol=1e-5)
-        assert outcome.adversarial.all()
+        config = Fab(targets=targets, epsilon=epsilon, steps=8)
+        outcome = compiled(toy, config, jit="off", precision="bfloat16").run(IMAGES, LABELS)
+        expected = run(config, IMAGES, LABELS, toy)
+        np.testing.assert_allclose(outcome.x_adv, expected, atol=1e-5)
+        np.testing.assert_array_equal(outcome.adversarial, toy(expected).numpy().argmax(axis=1) != LABELS)
+        assert outcome.adversarial.any()
+        assert outcome.precision == "float32"
 
     def test_xla_and_the_graph_agree(self):
         config = Fab(targets=1, steps=4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv.attacks.input_gradient import cheaper_gradients
+from tfadv.attacks.input_gradient import cheaper_gradients, plain_gradients
 
 
 def gradients(function, x, target):
@@ -87,3 +87,13 @@ def test_outside_the_block_nothing_is_overridden():
 
     operations = {operation.type for operation in plain.get_concrete_function(x).graph.get_operations()}
     assert "Conv2DBackpropInput" in operations
+
+
+def test_where_plain_gradients_are_asked_for_they_are_given():
+    x, kernel = random(2, 8, 8, 1), random(3, 3, 1, 4, seed=1)
+    target = random(2, 8, 8, 4, seed=2)
+    with plain_gradients():
+        _, _, operations = gradients(lambda x: tf.nn.conv2d(x, kernel, 1, "SAME"), x, target)
+    assert "Conv2DBackpropInput" in operations
+    _, _, operations = gradients(lambda x: tf.nn.conv2d(x, kernel, 1, "SAME"), x, target)
+    assert "Conv2DBackpropInput" not in operations

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfadv import draws
@@ -21,6 +22,8 @@ _FEWEST = 200
 # Directions that one estimate looks along at most, and how many of them one call of the model does.
 _MOST_DIRECTIONS = 10_000
 _AT_ONCE = 10
+# Blocks along each side of an image in noise that is coarse.
+_BLOCKS = 4
 # Radius of the first estimate, as a share of the box.
 _FIRST_RADIUS = 0.1
 # A step that is not adversarial after so many halvings gains nothing.
@@ -102,8 +105,8 @@ class HopSkipJump(search.Attack):
 
     @property
     def queries_per_move(self) -> int:  # type: ignore[override]
-        """On average, rounded up: late iterations take more than early ones."""
-        return -(-self.queries // self.moves)
+        """On average, rounded down: late iterations take more than early ones."""
+        return self.queries // self.moves
 
     def _counts(self) -> list[int]:
         """Directions of each iteration."""
@@ -179,9 +182,14 @@ class HopSkipJump(search.Attack):
         return search.hit(problem, model(points), self.targeted)
 
     def _noise(self, problem: Problem, tried: Any) -> tf.Tensor:
+        """Uniform in the box; on every other try in blocks of one value, of which models say more varied things."""
         low, high = self.bounds
         numbers = draws.uniform(self.seed, (problem.example, problem.run, tried), problem.x.shape[1:])
-        return low + (high - low) * numbers
+        blocks = numbers
+        for axis, length in enumerate(numbers.shape[1:3], start=1):
+            block = max(length // _BLOCKS, 1)
+            blocks = tf.gather(blocks, np.arange(length) // block * block, axis=axis)
+        return low + (high - low) * tf.where(tf.equal(tried % 2, 1), blocks, numbers)
 
     def _threshold(self, problem: Problem) -> float:
         """Share of the distance to which the binary search goes: d^(-3/2) or d^-2 of d features."""
@@ -261,5 +269,28 @@ class HopSkipJump(search.Attack):
 
 
 def hop_skip_jump(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: HopSkipJump) -> tf.Tensor:
-    """TODO"""
+    """The closest adversarial example, from decisions alone (Chen, Jordan and Wainwright 2020, arXiv:1904.02144).
+
+    Algorithm 2. A binary search between x and an adversarial point ends at the decision boundary; decisions about
+    random points around there give the normal of the boundary (equations 15 and 16); a step along it, halved until it
+    is adversarial, gives the next point. Nothing but the class of largest logit is used.
+
+    Departures from the published code: the search ends by its count of queries instead of iterations, and the last
+    estimate takes the queries that are left; what is returned is the closest of the points seen, not the last; every
+    other try for a start is noise in coarse blocks, because many models see one and the same class in all fine noise;
+    the threshold of the binary search stays between 1e-6 and 1e-3 of the distance; there is one binary search to the
+    boundary, in the norm of the attack, where the code begins with another one in l2; a step that is still not
+    adversarial after 12 halvings is given up, and the next iteration looks along more directions.
+
+    Args:
+        model: inputs [B, ...] -> logits [B, K]; only the class of largest logit is used.
+        x: float32 [B, ...] in `bounds`.
+        y: int32 labels [B]; of a targeted attack, the classes to reach.
+        start: like x, an adversarial point to begin from; one that is not (or that is not known, such as x) is replaced
+            by noise.
+
+    Returns:
+        x_adv, like x: the closest adversarial point seen, or with an epsilon the first one within it; x where there is
+        none.
+    """
     return search.run(config, model, x, y, start, every_run=True)

@@ -291,7 +291,8 @@ def run(
         every_run: repeats for all restarts and targets; otherwise the first run alone.
 
     Returns:
-        x_adv, like x: by `attack.keep` the best point, the last, or the closest adversarial one.
+        x_adv, like x: by `attack.keep` the best point, the last, or the closest adversarial one. What is adversarial as
+        it stands is returned as it is, except by keep="last".
     """
 
     def once(number: Any, start: tf.Tensor | None) -> tuple[State, Problem]:
@@ -306,14 +307,16 @@ def run(
     if attack.keep == "last":
         return state.x_adv
     best = looked(state, problem)._replace(memory=())
+    already, _ = attack.judge(problem, x, model(x))
     if not every_run or attack.runs == 1:
-        return best.best
+        return choose(already, x, best.best)
 
     def another(number: tf.Tensor, best: State) -> tuple[tf.Tensor, State]:
         state = looked(*once(number, None))
         return number + 1, record(attack, best, state.best, state.found, state.best_value)
 
-    return tf.while_loop(lambda number, _: number < attack.runs, another, (tf.constant(1), best))[1].best
+    _, best = tf.while_loop(lambda number, _: number < attack.runs, another, (tf.constant(1), best))
+    return choose(already, x, best.best)
 
 
 def check_choice(name: str, value: Any, allowed: Any) -> None:
