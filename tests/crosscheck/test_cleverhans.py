@@ -12,9 +12,11 @@ import pytest
 import tensorflow as tf
 
 from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks.mim import Mim
 from tfadv.attacks.pgd import pgd
-from tfadv.crosscheck import cleverhans
+from tfadv.crosscheck import cleverhans, comparison
 from tfadv.crosscheck.cleverhans import Comparison, compare, suite, table
+from tfadv.crosscheck.peers import NotShared
 from tfadv.validation import UserError
 
 RNG = np.random.default_rng(0)
@@ -170,6 +172,7 @@ def test_the_suite_is_fgm_bim_pgd_and_l2_without_the_box():
         (Pgd(epsilon=0.2, step_size=0.3, keep="last"), r"step_size <= epsilon.*got step_size=0.3"),
         (Pgd(epsilon=0.2, step_size=0.1, keep="last", objective="margin"), r"'cross_entropy'.*got .*'margin'"),
         (Fgm(epsilon=(0.1, 0.2)), r"one epsilon for all, .*\(0.1, 0.2\)"),
+        (Mim(epsilon=0.2, step_size=0.1, keep="last"), r"Pgd or Fgm.*got Mim"),
         (None, r"Pgd or Fgm.*got NoneType"),
     ],
 )
@@ -192,6 +195,54 @@ def test_bad_input_is_refused(linear_model, arguments, message):
     config = Pgd(epsilon=0.2, step_size=0.1, steps=1, keep="last")
     with pytest.raises(UserError, match=message):
         compare(**{"model": linear_model, "x": IMAGES, "y": LABELS, "config": config, **arguments})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_as_a_peer_it_repeats_our_first_order_attacks(linear_net, examples, norm):
+    settings = {"epsilon": {"linf": 0.01, "l2": 0.06}[norm], "norm": norm}
+    steps = {"step_size": settings["epsilon"] / 3, "steps": 5, **settings}
+    configs = [Fgm(**settings), Pgd(**steps), Pgd(**steps, random_start=False), Mim(**steps)]
+    peers = {"cleverhans": cleverhans.PEER}
+    rows = comparison.compare(linear_net, examples.x, examples.y, configs, peers, report=lambda _: None).rows
+    assert [(row.verdict, row.share_of_equal_flags) for row in rows] == [("passes", 1.0)] * 4
+    assert all(0 < row.peer_success < 1 for row in rows)
+
+
+def test_as_a_peer_it_draws_its_own_start_where_none_is_given(linear_model):
+    """A step of almost 0 stays where it began."""
+    config = Pgd(epsilon=0.2, step_size=1e-9, steps=1, keep="last")
+    x_adv = cleverhans.pgd(cleverhans.load(linear_model), IMAGES, LABELS, config, None, 260)
+    assert 0.05 < np.abs(x_adv - IMAGES).mean() < 0.15
+    still = dataclasses.replace(config, random_start=False)
+    x_adv = cleverhans.pgd(cleverhans.load(linear_model), IMAGES, LABELS, still, None, 260)
+    np.testing.assert_allclose(x_adv, IMAGES, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("attack", "config"),
+    [
+        (cleverhans.pgd, Pgd(epsilon=0.1, step_size=0.2)),
+        (cleverhans.pgd, Pgd(restarts=2)),
+        (cleverhans.fgm, Fgm(norm="l1")),
+        (cleverhans.mim, Mim(random_start=True)),
+    ],
+)
+def test_as_a_peer_it_refuses_what_it_does_not_have(linear_model, attack, config):
+    with pytest.raises(NotShared):
+        attack(cleverhans.load(linear_model), IMAGES, LABELS, config, None, 260)
+
+
+def test_what_is_called_broken_is_still_broken(linear_model):
+    """When one of these fails, the attack can be compared with."""
+    from cleverhans.tf2.attacks.carlini_wagner_l2 import carlini_wagner_l2
+    from cleverhans.tf2.attacks.spsa import spsa
+
+    assert set(cleverhans.PEER.broken) == {"CarliniWagner", "Spsa"}
+    with pytest.raises(TypeError, match="not callable"):
+        carlini_wagner_l2(linear_model, IMAGES[:2], max_iterations=1)
+    with pytest.raises(ValueError, match="'lr'"):
+        spsa(linear_model, tf.constant(IMAGES[:1]), tf.constant(LABELS[:1]), 0.1, 1, spsa_samples=2)
 
 
 def test_without_the_package_the_error_says_what_to_install(linear_model, monkeypatch):

@@ -94,10 +94,41 @@ def test_disagreement_ends_with_1_and_still_writes_the_numbers(model, tmp_path):
     assert not json.loads((tmp_path / "crosscheck.json").read_text())[0]["agreed"]
 
 
+def test_strength_is_one_table_of_all_attacks_and_peers(model, tmp_path):
+    output = tmp_path / "strength.json"
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.1", "--step_size=0.02", "--steps=8", f"--output={output}")
+    status, out, err = run(*flags, "--peers=cleverhans", "--attacks=fgm,bim,pgd")
+    assert status == 0, err
+    lines = out.strip().splitlines()
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        ["FGM", "linf", "0.1"],
+        ["BIM-8", "linf", "0.1"],
+        ["PGD-8", "linf", "0.1"],
+    ]
+    assert all(line.endswith("passes") for line in lines[1:4])
+    assert "cleverhans" in lines[-1]
+    found = json.loads(output.read_text())
+    assert [row["verdict"] for row in found["rows"]] == ["passes"] * 3
+    assert found["versions"]["cleverhans"]
+
+
+def test_a_comparison_of_strength_that_fails_ends_with_1(model, tmp_path):
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.1", "--step_size=0.05", "--peers=cleverhans")
+    output = tmp_path / "strength.json"
+    status, out, err = run(*flags, "--attacks=fgm", f"--output={output}", code=DOWNHILL)
+    assert status == 1
+    assert "DISAGREES" in out
+    assert "the comparison fails: FGM linf 0.1 with CleverHans: DISAGREES" in err
+    assert json.loads(output.read_text())["rows"][0]["verdict"] == "DISAGREES"
+
+
 BAD_FLAGS = {
     "error: model path 'no/such.keras' does not exist; name a .keras file": ["--model=no/such.keras"],
     "error: config must have one step_size <= epsilon": ["--step_size=0.2"],
     "unexpected arguments: ['surplus']": ["surplus"],
+    "error: peers must be among ['art', 'cleverhans', 'foolbox', 'torchattacks'], got 'foolsbox'": ["--peers=foolsbox"],
+    "got 'pdg'": ["--peers=cleverhans", "--attacks=pdg"],
+    "error: the published AutoAttack must be a folder with": ["--autoattack_source=."],
 }
 
 

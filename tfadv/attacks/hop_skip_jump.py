@@ -233,39 +233,36 @@ class HopSkipJump(search.Attack):
         features = math.prod(shape)
         scale = self._threshold(problem) * (math.sqrt(features) if self.norm == "l2" else features)
         first = _FIRST_RADIUS * (self.bounds[1] - self.bounds[0])
-        radius = per_example(
-            tf.where(tf.equal(state.taken, 0), first, scale * state.memory.reach), state.x_adv[:, None]
-        )
-        center = state.x_adv[:, None]
+        radius = tf.where(tf.equal(state.taken, 0), first, scale * state.memory.reach)[:, None, None]
+        center = tf.reshape(state.x_adv, [-1, 1, features])
+        repeated = problem._replace(y=tf.repeat(problem.y, _AT_ONCE))
 
-        def look(turn: tf.Tensor, signed: tf.Tensor, plain: tf.Tensor, sign_sum: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def look(turn: tf.Tensor, signed: tf.Tensor, plain: tf.Tensor, balance: tf.Tensor) -> tuple[tf.Tensor, ...]:
             counters = (problem.example, problem.run, state.taken, turn)
             if self.norm == "l2":
-                vectors = draws.normal(self.seed, counters, (_AT_ONCE, *shape))
+                vectors = draws.normal(self.seed, counters, (_AT_ONCE, features))
             else:
-                vectors = 2.0 * draws.uniform(self.seed, counters, (_AT_ONCE, *shape)) - 1.0
-            axes = list(range(2, 2 + len(shape)))
-            vectors /= tf.sqrt(tf.reduce_sum(tf.square(vectors), axes, keepdims=True))
-            points = tf.clip_by_value(center + radius * vectors, *self.bounds)
-            logits = model(tf.reshape(points, [-1, *shape]))
-            hits = search.hit(problem._replace(y=tf.repeat(problem.y, _AT_ONCE)), logits, self.targeted)
+                vectors = 2.0 * draws.uniform(self.seed, counters, (_AT_ONCE, features)) - 1.0
+            points = tf.clip_by_value(center + radius * tf.math.l2_normalize(vectors, axis=2), *self.bounds)
+            hits = self._hits(model, repeated, tf.reshape(points, [-1, *shape]))
             used = tf.cast(turn * _AT_ONCE + tf.range(_AT_ONCE) < count[:, None], tf.float32)
             signs = used * tf.where(tf.reshape(hits, [-1, _AT_ONCE]), 1.0, -1.0)
             vectors = tf.math.divide_no_nan(points - center, radius)
             return (
                 turn + 1,
-                signed + tf.einsum("bn,bn...->b...", signs, vectors),
-                plain + tf.einsum("bn,bn...->b...", used, vectors),
-                sign_sum + tf.reduce_sum(signs, axis=1),
+                signed + tf.einsum("bn,bnd->bd", signs, vectors),
+                plain + tf.einsum("bn,bnd->bd", used, vectors),
+                balance + tf.reduce_sum(signs, axis=1),
             )
 
         most = tf.reduce_max(count)
-        none = tf.zeros_like(state.x_adv)
+        none = tf.zeros_like(center[:, 0])
         sums = (tf.constant(0), none, none, tf.zeros_like(state.memory.reach))
-        _, signed, plain, sign_sum = tf.while_loop(lambda turn, *_: turn * _AT_ONCE < most, look, sums)
-        mean = tf.math.divide_no_nan(sign_sum, tf.cast(count, tf.float32))
+        _, signed, plain, balance = tf.while_loop(lambda turn, *_: turn * _AT_ONCE < most, look, sums)
+        mean = tf.math.divide_no_nan(balance, tf.cast(count, tf.float32))[:, None]
         # The mean decision is subtracted, as a baseline, unless all decisions are the same.
-        return signed - per_example(tf.where(tf.abs(mean) < 1.0, mean, 0.0), plain) * plain
+        normal = signed - tf.where(tf.abs(mean) < 1.0, mean, 0.0) * plain
+        return tf.reshape(normal, tf.shape(state.x_adv))
 
 
 def hop_skip_jump(model: Predictor, x: tf.Tensor, y: tf.Tensor, start: tf.Tensor, *, config: HopSkipJump) -> tf.Tensor:

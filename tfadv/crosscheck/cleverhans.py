@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import importlib.metadata
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import keras
@@ -22,8 +21,18 @@ import tensorflow as tf
 
 from tfadv import devices
 from tfadv.attacks import Fgm, Pgd, compiled
-from tfadv.attacks.pgd import clamp
 from tfadv.balls import BALLS
+from tfadv.crosscheck.peers import (
+    PLAIN_FGM,
+    PLAIN_MIM,
+    PLAIN_PGD,
+    NotShared,
+    Peer,
+    batches,
+    by_batch,
+    check_shared,
+    require,
+)
 from tfadv.models import predictor
 from tfadv.validation import UserError, check_images, check_labels, check_logits
 from tfadv.version import __version__
@@ -120,7 +129,8 @@ def compare(model: Any, x: Any, y: Any, config: Pgd | Fgm, *, start: Any = None)
         ours = attack(x, y, start).numpy()
         seconds = time.perf_counter() - began
         began = time.perf_counter()
-        theirs = np.concatenate([peer.run(predict, x[rows], y[rows], start[rows], config) for rows in _batches(len(x))])
+        rows = batches(len(x), _BATCH_SIZE)
+        theirs = np.concatenate([peer.run(predict, x[row], y[row], start[row], config) for row in rows])
         peer_seconds = time.perf_counter() - began
         fooled, peer_fooled = _classes(predict, ours) != y, _classes(predict, theirs) != y
     difference = np.abs(ours - theirs).reshape(len(x), -1).max(axis=1)
@@ -193,18 +203,20 @@ class _Peer:
     """CleverHans' attacks, imported when first needed."""
 
     def __init__(self) -> None:
-        try:
-            # The function `projected_gradient_descent` hides the module of that name, so the module is asked for.
-            self._pgd = importlib.import_module("cleverhans.tf2.attacks.projected_gradient_descent")
-            self._fgm = importlib.import_module("cleverhans.tf2.attacks.fast_gradient_method")
-            self.version = importlib.metadata.version("cleverhans")
-        except ImportError as error:
-            raise UserError(
-                f'comparing with CleverHans needs the package cleverhans ({error}); pip install "tfadv[crosscheck]"'
-            ) from error
+        # The function `projected_gradient_descent` hides the module of that name, so the module is asked for.
+        self._pgd, self._fgm, self._mim = (
+            require(f"cleverhans.tf2.attacks.{name}", "crosscheck")
+            for name in ("projected_gradient_descent", "fast_gradient_method", "momentum_iterative_method")
+        )
+        self.version = importlib.metadata.version("cleverhans")
 
-    def run(self, predict: Callable, x: np.ndarray, y: np.ndarray, start: np.ndarray, config: Pgd | Fgm) -> np.ndarray:
-        """CleverHans' last iterate for one batch, after its first iterate was found equal to `start`."""
+    def run(
+        self, predict: Callable, x: np.ndarray, y: np.ndarray, start: np.ndarray | None, config: Pgd | Fgm
+    ) -> np.ndarray:
+        """CleverHans' last iterate for one batch, after its first iterate was found equal to `start`.
+
+        Without a start, PGD begins where the config and CleverHans say.
+        """
         images, labels = tf.constant(x), tf.constant(y)
         common = {
             "norm": _ORDERS[config.norm],
@@ -215,19 +227,36 @@ class _Peer:
         }
         if isinstance(config, Fgm):
             return self._fgm.fast_gradient_method(predict, images, config.epsilon, **common).numpy()
+
+        def after(steps: int, rand_init: bool = True) -> np.ndarray:
+            return self._pgd.projected_gradient_descent(
+                predict, images, config.epsilon, config.step_size, steps, rand_init=rand_init, **common
+            ).numpy()
+
+        if start is None:
+            return after(config.steps, config.random_start)
         with self._starting_at(start - x):
-
-            def after(steps: int) -> np.ndarray:
-                return self._pgd.projected_gradient_descent(
-                    predict, images, config.epsilon, config.step_size, steps, rand_init=True, **common
-                ).numpy()
-
             # `start` is a fixed point of projection and clipping, up to one rounding of x + (start - x).
             if not np.allclose(after(0), start, rtol=0, atol=1e-6):
                 raise RuntimeError(
                     f"CleverHans {self.version} did not begin at the given start; no comparison is possible"
                 )
             return after(config.steps)
+
+    def momentum(self, predict: Callable, x: np.ndarray, y: np.ndarray, config: Any) -> np.ndarray:
+        """CleverHans' momentum iterative method for one batch."""
+        return self._mim.momentum_iterative_method(
+            predict,
+            tf.constant(x),
+            config.epsilon,
+            config.step_size,
+            config.steps,
+            norm=_ORDERS[config.norm],
+            clip_min=config.bounds[0],
+            clip_max=config.bounds[1],
+            y=tf.constant(y),
+            decay_factor=config.decay,
+        ).numpy()
 
     @contextlib.contextmanager
     def _starting_at(self, delta: np.ndarray) -> Iterator[None]:
@@ -247,7 +276,7 @@ def _scaled_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 def _check_config(config: Pgd | Fgm) -> None:
     """Refuses a config that CleverHans cannot run, with the nearest one that it can."""
-    if not isinstance(config, Pgd | Fgm):
+    if type(config) not in (Pgd, Fgm):  # An attack derived from them is another one.
         raise UserError(f"config must be Pgd or Fgm, the attacks that CleverHans shares, got {type(config).__name__}")
     if config.norm not in _ORDERS or config.objective != "cross_entropy" or np.ndim(config.epsilon):
         raise UserError(
@@ -281,15 +310,11 @@ def _start(x: np.ndarray, config: Pgd | Fgm, start: Any) -> np.ndarray:
     if start.shape != x.shape:
         raise UserError(f"start must have the shape of x, {x.shape}, got {start.shape}")
     epsilon = tf.constant(config.epsilon, tf.float32)
-    return clamp(tf.constant(x), tf.constant(start), epsilon, config.norm, config.bounds).numpy()
-
-
-def _batches(count: int) -> list[slice]:
-    return [slice(row, row + _BATCH_SIZE) for row in range(0, count, _BATCH_SIZE)]
+    return BALLS[config.norm].confine(tf.constant(x), tf.constant(start), epsilon, config.bounds).numpy()
 
 
 def _classes(predict: Callable, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.argmax(predict(tf.constant(x[rows])), axis=-1) for rows in _batches(len(x))])
+    return np.concatenate([np.argmax(predict(tf.constant(x[rows])), axis=-1) for rows in batches(len(x), _BATCH_SIZE)])
 
 
 def describe(config: Pgd | Fgm) -> str:
@@ -299,3 +324,51 @@ def describe(config: Pgd | Fgm) -> str:
         return f"FGM {config.norm} {config.epsilon:g}{box}"
     name = "PGD" if config.random_start else "BIM"
     return f"{name}-{config.steps} {config.norm} {config.epsilon:g} step {config.step_size:g}{box}"
+
+
+class _Loaded(NamedTuple):
+    """CleverHans, and the one function of our model that it is given: it traces anew for every other function."""
+
+    library: _Peer
+    predict: Callable
+
+
+def load(model: Any) -> _Loaded:
+    """Our classifier as the attacks below take it."""
+    return _Loaded(_Peer(), predictor(model))
+
+
+@by_batch
+def fgm(model: _Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`fast_gradient_method`."""
+    check_shared(config, norm=tuple(_ORDERS), **PLAIN_FGM)
+    return model.library.run(model.predict, x, y, None, config)
+
+
+@by_batch
+def pgd(model: _Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`projected_gradient_descent`, from `start` where there is one."""
+    check_shared(config, norm=tuple(_ORDERS), targeted=(False,), **PLAIN_PGD)
+    if config.step_size > config.epsilon:
+        raise NotShared("Pgd is shared with step_size <= epsilon only, which CleverHans asserts")
+    return model.library.run(model.predict, x, y, start, config)
+
+
+@by_batch
+def mim(model: _Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`momentum_iterative_method`."""
+    check_shared(config, norm=tuple(_ORDERS), targeted=(False,), **PLAIN_MIM)
+    return model.library.momentum(model.predict, x, y, config)
+
+
+PEER = Peer(
+    name="CleverHans",
+    packages=("cleverhans", "tensorflow"),
+    load=load,
+    attacks={"Fgm": fgm, "Mim": mim, "Pgd": pgd},
+    takes_start=("Pgd",),
+    broken={
+        "CarliniWagner": "calls a property of the optimizer as a function: TypeError under Keras 3",
+        "Spsa": "gives Adam the argument lr, which Keras 3 refuses",
+    },
+)

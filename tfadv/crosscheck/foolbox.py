@@ -1,0 +1,139 @@
+"""The attacks of Foolbox, on our weights in PyTorch; labels are int64, because its int32 labels fail under NumPy 2."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfadv.crosscheck.peers import (
+    BOX,
+    PLAIN_FGM,
+    PLAIN_MIM,
+    PLAIN_PGD,
+    Peer,
+    by_batch,
+    check_shared,
+    hop_skip_jump_iterations,
+    require,
+)
+from tfadv.crosscheck.torch_models import array, classifier, images, labels
+
+
+class Loaded(NamedTuple):
+    """Foolbox' model of images in [0, 1]."""
+
+    model: Any
+
+
+def load(model: Any) -> Loaded:
+    """Our classifier as Foolbox takes it."""
+    foolbox = require("foolbox", "foolbox")
+    return Loaded(foolbox.PyTorchModel(classifier(model).module, bounds=(0, 1), device="cpu"))
+
+
+def _run(attack: Any, loaded: Loaded, x: np.ndarray, y: np.ndarray, config: Any) -> np.ndarray:
+    criteria = require("foolbox", "foolbox").criteria
+    criterion = criteria.TargetedMisclassification if config.targeted else criteria.Misclassification
+    _, clipped, _ = attack(loaded.model, images(x), criterion(labels(y)), epsilons=config.epsilon)
+    return array(clipped)
+
+
+def _attack(name: str, **settings: Any) -> Any:
+    return getattr(require("foolbox", "foolbox").attacks, name)(**settings)
+
+
+@by_batch
+def fgm(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`Linf-` and `L2FastGradientAttack`."""
+    check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_FGM)
+    kind = {"linf": "LinfFastGradientAttack", "l2": "L2FastGradientAttack"}[config.norm]
+    return _run(_attack(kind), model, x, y, config)
+
+
+@by_batch
+def pgd(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`Linf-` and `L2ProjectedGradientDescentAttack`, from `start` where there is one."""
+    check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_PGD)
+    kind = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}[config.norm]
+    attack = _attack(kind, abs_stepsize=config.step_size, steps=config.steps, random_start=config.random_start)
+    if start is not None:
+        attack.random_start = True
+        attack.get_random_start = lambda x0, epsilon: type(x0)(images(start))
+    require("torch", "foolbox").manual_seed(config.seed)
+    return _run(attack, model, x, y, config)
+
+
+@by_batch
+def mim(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`Linf-` and `L2MomentumIterativeFastGradientMethod`."""
+    check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_MIM)
+    kind = {
+        "linf": "LinfMomentumIterativeFastGradientMethod",
+        "l2": "L2MomentumIterativeFastGradientMethod",
+    }[config.norm]
+    return _run(
+        _attack(kind, momentum=config.decay, abs_stepsize=config.step_size, steps=config.steps), model, x, y, config
+    )
+
+
+@by_batch
+def deep_fool(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`L2-` and `LinfDeepFoolAttack`."""
+    check_shared(config, norm=("linf", "l2"), bounds=BOX)
+    kind = {"linf": "LinfDeepFoolAttack", "l2": "L2DeepFoolAttack"}[config.norm]
+    settings = {"steps": config.steps, "candidates": config.candidates, "overshoot": config.overshoot}
+    return _run(_attack(kind, **settings), model, x, y, config)
+
+
+@by_batch
+def carlini_wagner(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`L2CarliniWagnerAttack`."""
+    check_shared(config, bounds=BOX)
+    attack = _attack(
+        "L2CarliniWagnerAttack",
+        binary_search_steps=config.binary_searches,
+        steps=config.steps,
+        stepsize=config.learning_rate,
+        confidence=config.confidence,
+        initial_const=config.initial_constant,
+        abort_early=config.abort_early,
+    )
+    x_adv = _run(attack, model, x, y, config)
+    # Where it finds nothing it returns a black image, which may well be misclassified.
+    found = x_adv.reshape(len(x), -1).any(axis=1)
+    return np.where(found.reshape(-1, *[1] * (x.ndim - 1)), x_adv, x)
+
+
+@by_batch
+def hop_skip_jump(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
+    """`HopSkipJumpAttack`."""
+    check_shared(config, norm=("linf", "l2"), bounds=BOX)
+    require("torch", "foolbox").manual_seed(config.seed)
+    attack = _attack(
+        "HopSkipJumpAttack",
+        steps=hop_skip_jump_iterations(config.queries, config.directions),
+        initial_gradient_eval_steps=config.directions,
+        constraint=config.norm,
+    )
+    return _run(attack, model, x, y, config)
+
+
+PEER = Peer(
+    name="Foolbox",
+    packages=("foolbox", "eagerpy", "torch"),
+    load=load,
+    attacks={
+        "CarliniWagner": carlini_wagner,
+        "DeepFool": deep_fool,
+        "Fgm": fgm,
+        "HopSkipJump": hop_skip_jump,
+        "Mim": mim,
+        "Pgd": pgd,
+    },
+    takes_start=("Pgd",),
+    differs={
+        "HopSkipJump": "counts iterations; given as many as fit into our queries",
+        "Mim": "accumulates signs (l2: unit vectors) where the paper accumulates gradients of mean size 1",
+    },
+)
