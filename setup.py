@@ -75,8 +75,9 @@ setuptools.setup(
     extras_require={
         "crosscheck": ["cleverhans>=4.0"],
         # Peers that pull gigabytes (torch) stay out of the extra that the quickstart installs.
-        "foolbox": ["foolbox>=3.3"],
-        "art": ["adversarial-robustness-toolbox>=1.17"],
+        "foolbox": ["foolbox>=3.3", "torch>=2.2"],
+        "art": ["adversarial-robustness-toolbox>=1.17", "torch>=2.2"],
+        "torchattacks": ["torchattacks>=3.5", "torch>=2.2"],
         "torch": ["torch>=2.2"],
         "jax": ["jax>=0.4.26"],
         "dev": [

@@ -12,9 +12,9 @@ import pathlib
 
 from absl import app, flags
 
-from tfadv import attacks, data, files
+from tfadv import attacks, data
 from tfadv.attacks.auto_attack import NORMS, AutoAttack
-from tfadv.crosscheck import PEERS, benchmark
+from tfadv.crosscheck import PEERS, benchmark, record
 from tfadv.validation import UserError, exit_cleanly
 
 _MODEL = flags.DEFINE_string("model", None, "A .keras file.", required=True)
@@ -31,7 +31,8 @@ _PEERS = flags.DEFINE_list("peers", None, f"Of {', '.join(PEERS)}, published; de
 _SOURCE = flags.DEFINE_string("autoattack_source", None, "A clone of github.com/fra31/auto-attack.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 500, "Of every library.", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Pairs of runs for each library.", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", None, "Also writes every run to this file, as JSON.")
+_NAME = flags.DEFINE_string("name", None, "What the record calls the model; default its path.")
+_OUTPUT = flags.DEFINE_string("output", None, "Also writes every run to this JSON file, and README.md beside it.")
 
 
 def main(argv: list[str]) -> None:
@@ -57,9 +58,11 @@ def main(argv: list[str]) -> None:
         repeats=_REPEATS.value,
         source=_SOURCE.value,
     )
-    print(benchmark.table(found))
+    table = benchmark.table(found)
+    print(table)
     if _OUTPUT.value:
-        files.write_json(_OUTPUT.value, found.to_dict())
+        title = f"Speed beside other libraries: {_NAME.value or _MODEL.value}, {_DATASET.value}"
+        record.publish(_OUTPUT.value, title, f"```text\n{table}\n```", found.to_dict())
 
 
 def run() -> None:

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from tfadv import attacks, data, files, models
 from tfadv.balls import BALLS
-from tfadv.crosscheck import PEERS, cleverhans, comparison, ours, published_autoattack
+from tfadv.crosscheck import PEERS, cleverhans, comparison, ours, published_autoattack, record
 from tfadv.validation import UserError, exit_cleanly
 
 _MODEL = flags.DEFINE_string("model", None, "A .keras file, a SavedModel folder or a run folder.", required=True)
@@ -34,7 +34,8 @@ _PEERS = flags.DEFINE_list("peers", None, f"Compares strength with these librari
 _ATTACKS = flags.DEFINE_list("attacks", "fgm,bim,pgd,mim", "Attacks that are compared; a wrong name lists all.")
 _SOURCE = flags.DEFINE_string("autoattack_source", None, "A clone of github.com/fra31/auto-attack, also compared with.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Of a comparison of strength.", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons to this file, as JSON.")
+_NAME = flags.DEFINE_string("name", None, "What the record calls the model; default its path.")
+_OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons as JSON; strength with README.md beside it.")
 
 
 def main(argv: list[str]) -> None:
@@ -51,6 +52,7 @@ def main(argv: list[str]) -> None:
             keep="last",
             seed=_SEED.value,
         )
+        values: Any
         values, complaint = agreement(model, x, y, config)
     else:
         peers = {name: _peer(name) for name in _PEERS.value or ()}
@@ -68,8 +70,11 @@ def main(argv: list[str]) -> None:
         print(comparison.table(strength))
         failing = [f"{row.attack} with {row.peer}: {row.verdict}" for row in strength.rows if row.verdict != "passes"]
         values, complaint = strength.to_dict(), f"the comparison fails: {'; '.join(failing)}" if failing else ""
-    if _OUTPUT.value:
+    if _OUTPUT.value and isinstance(values, list):
         files.write_json(_OUTPUT.value, values)
+    elif _OUTPUT.value:
+        title = f"Strength beside other libraries: {_NAME.value or _MODEL.value}, {len(x):,} images of {_DATASET.value}"
+        record.publish(_OUTPUT.value, title, f"```text\n{comparison.table(strength)}\n```", values)
     if complaint:
         sys.exit(complaint)
 

@@ -42,7 +42,7 @@ FLOORS = {
     "quickstart": 6,
 }
 TOP = 7  # tfadv/__init__.py, which re-exports the rooms, and the programs
-PEERS = {"cleverhans", "foolbox", "art", "torch", "torchvision", "jax", "jaxlib"}
+PEERS = {"cleverhans", "foolbox", "art", "autoattack", "torch", "torchattacks", "torchvision", "jax", "jaxlib"}
 
 # Wraps every program's main (`exit_cleanly`), and may therefore look at the flags that a program has defined.
 KNOWS_FLAGS = PACKAGE / "validation.py"

@@ -27,6 +27,8 @@ COMMANDS = {
     "tfadv-quickstart": "tfadv.trainers.quickstart:run",
     "tfadv-evaluate": "tfadv.programs.evaluate:run",
     "tfadv-crosscheck": "tfadv.programs.crosscheck:run",
+    "tfadv-autoattack": "tfadv.programs.autoattack:run",
+    "tfadv-benchmark": "tfadv.programs.benchmark:run",
 }
 
 

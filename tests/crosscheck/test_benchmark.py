@@ -160,6 +160,14 @@ def test_a_wrong_peer_is_refused_before_anything_runs(processes):
     assert processes == []
 
 
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (1.9, True)])
+def test_a_busy_machine_is_said_to_be_busy(processes, monkeypatch, load, warned):
+    monkeypatch.setattr(benchmark, "machine", lambda: {"cores": 2, "load": load})
+    said = []
+    quick(Fgm(epsilon=0.1), ["cleverhans"], report=said.append)
+    assert any("1.9 processes are running here already" in text for text in said) is warned
+
+
 @pytest.mark.slow
 def test_real_processes_are_timed(linear_net, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark.devices, "cpu_has_bfloat16", lambda: False)  # One process less.

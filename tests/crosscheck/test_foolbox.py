@@ -51,9 +51,9 @@ def test_the_closest_examples_are_found(linear_net, examples):
     l2, linf, carlini = compared(
         linear_net, examples, DeepFool(), DeepFool(norm="linf"), CarliniWagner(steps=100, binary_searches=5)
     )
-    for row, nearest, beyond in ((l2, examples.l2, 1.02), (linf, examples.linf, 1.02), (carlini, examples.l2, 1.13)):
+    for row, nearest in ((l2, examples.l2), (linf, examples.linf), (carlini, examples.l2)):
         assert (row.verdict, row.peer_success) == ("passes", 1.0), row
-        assert row.peer_distance == pytest.approx(beyond * np.median(nearest), rel=0.02)
+        assert 1.0 <= row.peer_distance / np.median(nearest) < 1.06
 
 
 def test_decisions_alone_find_a_close_example(linear_net, examples):

@@ -84,6 +84,7 @@ class HopSkipJump(search.Attack):
 
     # Rounded logits have another decision boundary.
     bfloat16 = False
+    stride = 1
     gradients_per_move = 0
 
     def __post_init__(self) -> None:
@@ -119,30 +120,31 @@ class HopSkipJump(search.Attack):
         return self._noise(problem, 0)
 
     def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
-        """Goes to the boundary from the first adversarial point among x itself, `start`, and noise."""
-        clean = self._hits(model, problem, problem.x)
+        """Goes to the boundary from `start` if it is adversarial, or else from noise that is."""
 
         def look(tried: Any, point: tf.Tensor, found: tf.Tensor, queries: tf.Tensor) -> tuple[tf.Tensor, ...]:
             point = search.choose(found | tf.equal(tried, 0), point, self._noise(problem, tried))
             hits = self._hits(model, problem, point)
             return tried + 1, point, found | hits, queries + tf.cast(~found, tf.int32)
 
-        first = search.choose(clean, problem.x, tf.clip_by_value(start, *self.bounds))
+        none = tf.zeros_like(problem.y)
         _, point, found, queries = tf.while_loop(
             lambda tried, _, found, __: (tried < _TRIES) & ~tf.reduce_all(found),
             look,
-            (tf.constant(0), first, clean, tf.ones_like(problem.y)),
+            (tf.constant(0), tf.clip_by_value(start, *self.bounds), tf.cast(none, tf.bool), none),
         )
         point = search.choose(found, point, problem.x)
         memory = Memory(queries + self._bisections(problem), BALLS[self.norm].size(point - problem.x))
         state = search.opening(self._to_boundary(model, problem, point), memory, best=problem.x)
-        return state._replace(taken=tf.where(found & ~clean, 0, self.moves))
+        return state._replace(taken=tf.where(found, 0, self.moves))
 
     def measure(self, model: Predictor, problem: Problem, state: State) -> Jump:
         """One iteration: estimates the normal of the boundary, steps along it, and returns to the boundary."""
         iteration = tf.cast(state.taken + 1, tf.float32)
         wanted = tf.gather(tf.constant(self._counts()), tf.minimum(state.taken, self.moves - 1))
-        count = tf.clip_by_value(self._left(problem, state.memory), 0, wanted)
+        left = self._left(problem, state.memory)
+        # Examples that have ended, and only take part because others have not, look along no direction.
+        count = tf.where(state.taken < self.moves, tf.clip_by_value(left, 0, wanted), 0)
         direction = BALLS[self.norm].ascent(self._normal(model, problem, state, count))
         length = BALLS[self.norm].size(state.x_adv - problem.x) / tf.sqrt(iteration)
 
@@ -154,7 +156,6 @@ class HopSkipJump(search.Attack):
             stepped = search.choose(hits, candidate, stepped)
             return halvings + 1, length / 2.0, stepped, done | hits, asked + tf.cast(~done, tf.int32)
 
-        # Examples that have ended, and only take part because others have not, look along no direction.
         asked = 1 + count + self._bisections(problem)
         _, _, stepped, _, asked = tf.while_loop(
             lambda halvings, _, __, done, ___: (halvings < _HALVINGS) & ~tf.reduce_all(done),

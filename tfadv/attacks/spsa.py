@@ -58,6 +58,7 @@ class Spsa(search.Attack):
 
     # The differences across 2 delta are too small for rounded logits.
     bfloat16 = False
+    stride = 1
     gradients_per_move = 0
 
     def __post_init__(self) -> None:

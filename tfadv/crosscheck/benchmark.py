@@ -26,6 +26,9 @@ from tfadv.validation import UserError
 
 # Set of examples -> how a table calls it.
 REGIMES = {"fooled": "0% survive", "robust": "100% survive"}
+# Running processes for each core above which the machine is called busy. PyTorch's threads wait for each other in a
+# spin, so that a busy machine slows it more than it slows TensorFlow.
+_BUSY = 0.5
 # Images on which a peer warms up; a whole suite takes its time for each of them.
 _WARM_UP = {"AutoAttack": 2}
 
@@ -142,6 +145,8 @@ def measure(
     sides, facts = [Side(name, source=source) for name in peers], machine()
     for side in sides:
         side.peer()  # Refuses a wrong name before anything has been timed.
+    if facts["load"] > _BUSY * facts["cores"]:
+        report(f"warning: {facts['load']} processes are running here already; such timings compare little")
     examples = Examples(models.load(path), x, y, batch_size)
     precisions = ["float32", *(["bfloat16"] if devices.cpu_has_bfloat16() else [])]
     with contextlib.ExitStack() as stack:
