@@ -211,15 +211,19 @@ class TestQueries:
         """One look is left for where the search ends, and no iteration begins that could not be finished."""
         config = config_of("l2", queries=500)
         problem, state = begun(linear, config)
-        begin, ends = state.memory.queries.numpy(), []
+        ends, distances = [state.memory.queries.numpy()], []
         for move in range(1, config.moves + 1):
             state = search.advance(config, linear, problem, state, tf.fill([3], move))
             ends.append(state.memory.queries.numpy())
+            distances.append(-state.best_value.numpy())
         # The first iteration: one look, 30 directions, 1 to 12 steps, 10 bisections.
-        assert ((ends[0] - begin >= 42) & (ends[0] - begin <= 53)).all()
+        assert ((ends[1] - ends[0] >= 42) & (ends[1] - ends[0] <= 53)).all()
         assert (ends[-1] <= 499).all()
-        assert (ends[-1] > 500 - 1 - 12 - 10 - 2 - 12).all()
+        assert (ends[-1] > 499 - 24).all()  # What one more iteration needs, and steps that were not taken.
         assert (state.taken.numpy() == config.moves).all()
+        # What is kept is the closest of the points seen.
+        assert (np.diff(distances, axis=0) <= 0).all()
+        assert (distances[-1] < distances[0]).all()
 
     def test_iterations_take_more_and_more_directions(self):
         """30 sqrt(1, 2, 3, ...) = 30, 42, 51, 60, 67: after five of them 250 queries are gone."""
@@ -228,14 +232,9 @@ class TestQueries:
         assert config.moves == 5
         assert config.queries_per_move == 50
 
-    def test_the_closest_point_seen_is_returned_and_more_queries_bring_it_closer(self):
-        few, many = (size(run(linear, CENTER, config_of("l2", queries=queries)), "l2") for queries in (200, 2000))
-        assert (many < few).all()
 
-
-@both_norms
-def test_an_example_finds_the_same_alone(norm):
-    config = config_of(norm, queries=300)
+def test_an_example_finds_the_same_alone():
+    config = config_of("l2", queries=300)
     problem = search.problem_of(config, tf.constant(CENTER), tf.zeros([3], tf.int32))
 
     def attacked(problem):
@@ -247,9 +246,8 @@ def test_an_example_finds_the_same_alone(norm):
     np.testing.assert_allclose(alone, attack(problem)[1:2], atol=1e-5)
 
 
-@both_norms
-def test_xla_gives_the_same(norm):
-    config = config_of(norm, queries=250)
+def test_xla_gives_the_same():
+    config = config_of("l2", queries=250)
     np.testing.assert_allclose(run(linear, CENTER, config, jit=True), run(linear, CENTER, config), atol=1e-3)
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from tfadv import data, training
-from tfadv.experiments import EXPERIMENTS, feature_smoothing_table1, quickstart
+from tfadv.experiments import EXPERIMENTS, attack_strength, feature_smoothing_table1, quickstart
 
 
 def test_the_index_holds_every_experiment_of_every_file():
-    assert len(EXPERIMENTS) == len(feature_smoothing_table1.EXPERIMENTS) + len(quickstart.EXPERIMENTS)
-    for module in (feature_smoothing_table1, quickstart):
+    modules = (attack_strength, feature_smoothing_table1, quickstart)
+    assert len(EXPERIMENTS) == sum(len(module.EXPERIMENTS) for module in modules)
+    for module in modules:
         assert module.EXPERIMENTS.items() <= EXPERIMENTS.items()
 
 
