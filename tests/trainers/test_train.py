@@ -46,7 +46,7 @@ def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_files_as_they_wer
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     new = f"--workdir={tmp_path / 'new'}"
     bad = {
-        "error: experiment must be one of attack_strength/natural_madry, ": ["--experiment=mnist_trads", new],
+        "error: experiment must be one of attack_strength/natural_small, ": ["--experiment=mnist_trads", new],
         "error: steps must be at least 1, got 0": [*SMALL, new, "--steps=0"],
         "error: batch_size must be at most the 20 training images, got 50": [*SMALL, new, "--limit=20"],
         "error: limit must be a whole number from 1 to 1297": [*SMALL, new, "--limit=99999"],

@@ -99,8 +99,8 @@ class Square(search.Attack):
         else:
             second = place(tf.gather(sizes, level), numbers[:, 2:4], *shape[:2])
             kind = 2 * level + tf.cast(numbers[:, 4] < 0.5, tf.int32)
-            bump = signs * first.filled(bumps(self.p_init, *shape[:2]), kind)
-            proposal = x + epsilon * unit(moved_mass(best - x, bump, first.mask, second.mask, epsilon))
+            contents = signs * first.filled(bumps(self.p_init, *shape[:2]), kind)
+            proposal = x + epsilon * unit(moved_mass(best - x, contents, first.mask, second.mask, epsilon))
         x_adv = tf.clip_by_value(proposal, *self.bounds)
         return state._replace(x_adv=tf.reshape(x_adv, tf.shape(problem.x)))
 
