@@ -158,13 +158,13 @@ def test_a_flag_says_that_the_returned_image_is_what_the_attack_wants(name):
 WEAK = {"Brightness linf", "Adaptive linf", "Spsa linf", "Rotation", "PixelSwap", "FlippedPixels"}
 
 
-@every
-def test_it_fools_some(name):
-    """In the ball wider than the box nearly all attacks fool most; a few are weak by what they may do."""
+@pytest.mark.parametrize("name", [name for name in [*BOUNDED, *FREE] if name not in WEAK])
+def test_it_fools_most(name):
+    """In the ball wider than the box; those left out are weak by what they may do."""
     flags = outcome(name).adversarial
     if name in BOUNDED:
         flags = flags[2::3]
-    assert flags.mean() >= (0.0 if name in WEAK else 0.5)
+    assert flags.mean() >= 0.5
 
 
 @every

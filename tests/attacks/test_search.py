@@ -104,7 +104,7 @@ class Lookup(Attack):
         return search.hit(problem, logits, self.targeted), -tf.reduce_max(tf.abs(x_adv - problem.x), axis=1)
 
 
-_KEEPING = {keep: Lookup(keep=keep) for keep in search.KEEP}
+_KEEPING = {keep: Lookup(keep=keep) for keep in ("best", "last", "closest")}
 
 
 class TestRun:

@@ -85,25 +85,16 @@ class Jsma(search.Attack):
         return search.opening(tf.clip_by_value(start, *self.bounds))
 
     def measure(self, model: Predictor, problem: Problem, state: State) -> Measured:
-        # The tape goes back from the logits, in the precision that the model gave them in.
-        with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
-            tape.watch(state.x_adv)
-            logits = model(state.x_adv)
-        wanted = tf.one_hot(problem.y, logits.shape[-1], dtype=logits.dtype)
+        def totals(logits: tf.Tensor) -> list[tf.Tensor]:
+            wanted = tf.one_hot(problem.y, logits.shape[-1], dtype=logits.dtype)
+            if self.outputs == "logits":
+                return [tf.reduce_sum(wanted * logits), tf.reduce_sum((1 - wanted) * logits)]
+            # The gradient of log p_y with respect to the logits; p_y itself would underflow.
+            return [tf.reduce_sum(tf.stop_gradient(wanted - tf.nn.softmax(logits)) * logits)]
 
-        def gradient(seed: tf.Tensor) -> tf.Tensor:
-            value = tape.gradient(logits, state.x_adv, output_gradients=seed)
-            if value is None:
-                raise UserError(
-                    "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is "
-                    "inside); attack it by transfer, or through a differentiable stand-in"
-                )
-            return value
-
-        if self.outputs == "logits":
-            return Measured(logits, gradient(wanted), gradient(1 - wanted))
-        target = gradient(wanted - tf.nn.softmax(logits))  # d log p_y / dz = wanted - p
-        return Measured(logits, target, -target)
+        logits, gradients = search.input_gradients(model, state.x_adv, totals)
+        target = gradients[0]
+        return Measured(logits, target, gradients[1] if self.outputs == "logits" else -target)
 
     def move(self, problem: Problem, state: State, measured: Measured) -> State:
         features = state.x_adv.shape[1:].num_elements()

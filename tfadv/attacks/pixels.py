@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfadv import draws
 from tfadv.attacks import search
-from tfadv.attacks.search import Measured, Predictor, Problem, State
+from tfadv.attacks.search import Answer, Measured, Predictor, Problem, State
 from tfadv.validation import UserError
 
 
-class Answer(NamedTuple):
-    """What a query measures: logits [B, K]."""
-
-    logits: tf.Tensor
-
-
 @dataclasses.dataclass(frozen=True)
-class _RandomDraws(search.Attack):
+class _RandomDraws(search.Queries):
     """Looks at the input and then at `draws` random changes of it, each made anew from the input."""
-
-    bfloat16 = False
-    gradients_per_move = 0
-    queries_per_move = 1
 
     # A field of the subclasses, declared by them behind what is their own.
     draws = 1
@@ -47,12 +37,6 @@ class _RandomDraws(search.Attack):
     def changed(self, pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """The changed pixels, from `pixels` and as many random `keys` in [0, 1), all float32 [B, D]."""
         raise NotImplementedError
-
-    def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
-        return search.opening(problem.x)
-
-    def measure(self, model: Predictor, problem: Problem, state: State) -> Answer:
-        return Answer(model(state.x_adv))
 
     def move(self, problem: Problem, state: State, measured: Answer) -> State:
         count = math.prod(problem.x.shape[1:])

@@ -20,7 +20,6 @@ from tfadv.objectives import OBJECTIVES
 from tfadv.validation import UserError
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
-KEEP = ("best", "last", "closest")
 
 
 class Problem(NamedTuple):
@@ -72,6 +71,12 @@ class Measured(NamedTuple):
     gradient: tf.Tensor
 
 
+class Answer(NamedTuple):
+    """What a query measures: logits [B, K]."""
+
+    logits: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class Attack:
     """Base of all attacks; the fields of a subclass are its settings.
@@ -93,7 +98,8 @@ class Attack:
     queries_per_move = 0
 
     # Fields that subclasses may have, and their values for the others. Not annotated: an annotation would make them
-    # fields here, and put them before all others in every signature.
+    # fields here, and put them before all others in every signature. mypy knows neither a field nor a property over a
+    # plain attribute, so subclasses say `type: ignore[misc]` or `[override]` there.
     norm = "linf"
     keep = "best"
     objective = "margin"
@@ -139,6 +145,22 @@ class Attack:
         """(success bool [B], value [B], larger is better) of points with these logits; ties go to the lower class."""
         value = OBJECTIVES[self.objective](problem.y, logits)
         return hit(problem, logits, self.targeted), (-value if self.targeted else value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Queries(Attack):
+    """Base of attacks that look at the input and at changes of it, and ask for logits alone."""
+
+    # What is asked are single forward passes; rounding them would cost successes and save little.
+    bfloat16 = False
+    gradients_per_move = 0
+    queries_per_move = 1
+
+    def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
+        return opening(problem.x)
+
+    def measure(self, model: Predictor, problem: Problem, state: State) -> Answer:
+        return Answer(model(state.x_adv))
 
 
 def hit(problem: Problem, logits: tf.Tensor, targeted: bool) -> tf.Tensor:

@@ -244,8 +244,10 @@ class Session:
         if keep == "closest":
             ends = hit & (~found | (value > best_value))
             self._leave(done[ends], state.x_adv, value[ends], fooled=True)
-            self._leave(done[~ends & found], state.best, best_value[~ends & found], fooled=True)
-            self._leave(done[~ends & ~found], state.best, best_value[~ends & ~found], fooled=False)
+            rest = done[~ends]
+            hit, value = self._verify(rest, state.best)
+            self._leave(rest[hit], state.best, value[hit], fooled=True)
+            self._leave(rest[~hit], state.best, value[~hit], fooled=False)
             return
         ends = hit | (value >= best_value) | (keep == "last")
         self._leave(done[hit], state.x_adv, value[hit], fooled=True)

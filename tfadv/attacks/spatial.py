@@ -9,19 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from tfadv.attacks import search
-from tfadv.attacks.pixels import Answer
-from tfadv.attacks.search import Predictor, Problem, State
+from tfadv.attacks.search import Answer, Predictor, Problem, State
 from tfadv.balls import per_example
 from tfadv.validation import UserError, check_epsilon
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sweep(search.Attack):
+class _Sweep(search.Queries):
     """Looks at the input and then at its change by +1/levels, -1/levels, +2/levels and so on to -1 of the largest."""
-
-    bfloat16 = False
-    gradients_per_move = 0
-    queries_per_move = 1
 
     # A field of the subclasses, declared by them behind what is their own.
     levels = 10
@@ -36,12 +31,6 @@ class _Sweep(search.Attack):
     def changed(self, problem: Problem, share: tf.Tensor) -> tf.Tensor:
         """The inputs changed by a `share` [B] in [-1, 1] of the largest change, like x."""
         raise NotImplementedError
-
-    def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
-        return search.opening(problem.x)
-
-    def measure(self, model: Predictor, problem: Problem, state: State) -> Answer:
-        return Answer(model(state.x_adv))
 
     def move(self, problem: Problem, state: State, measured: Answer) -> State:
         level = tf.cast((state.taken + 1) // 2, tf.float32) / self.levels

@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from tfadv import draws
 from tfadv.attacks import search
-from tfadv.attacks.pixels import Answer
-from tfadv.attacks.search import Predictor, Problem, State
+from tfadv.attacks.search import Answer, Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
 from tfadv.validation import UserError, check_epsilon
 
@@ -26,7 +25,7 @@ _TILES = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Square(search.Attack):
+class Square(search.Queries):
     """Settings of `square`; the defaults are the published ones.
 
     Attributes:
@@ -53,8 +52,6 @@ class Square(search.Attack):
     # Late proposals raise the margin by less than bfloat16 resolves: 2,500 queries left 1.2 points more unfooled.
     bfloat16 = False
     stride = 25
-    gradients_per_move = 0
-    queries_per_move = 1
 
     def __post_init__(self) -> None:
         search.check_choice("norm", self.norm, NORMS)
@@ -80,9 +77,6 @@ class Square(search.Attack):
 
     def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:
         return search.opening(BALLS[self.norm].confine(problem.x, start, problem.epsilon, self.bounds))
-
-    def measure(self, model: Predictor, problem: Problem, state: State) -> Answer:
-        return Answer(model(state.x_adv))
 
     def move(self, problem: Problem, state: State, measured: Answer) -> State:
         # `best` is what the published code accepted last: it goes by success and by margin, as `judge` does.

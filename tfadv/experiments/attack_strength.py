@@ -4,7 +4,7 @@ python -m trainers.train --experiment=attack_strength/pgd_small --workdir=runs/p
 MNIST, epsilon 0.3. `madry` is the net of Madry et al. 2018, whose cost per step the speed figures refer to; `small` is
 a few times cheaper, so that a whole AutoAttack fits into minutes. `squeezed_small` is logit squeezing with Gaussian
 noise: the gradients of its cross-entropy are small, and attacks differ on it.
-Expect on two cores: 98.7, 98.8, 98.0 and 98.8% clean accuracy in the order below, in 1 to 8 minutes each.
+Expect 98.7, 98.8, 98.0 and 98.8% clean accuracy in the order below.
 """
 
 from __future__ import annotations
