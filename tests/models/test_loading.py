@@ -77,7 +77,10 @@ def test_a_model_compiled_with_a_loss_of_ones_own_loads(tmp_path):
 
 
 def missing(folder):
-    return folder / "model.keras", r"does not exist; name a \.keras file, a SavedModel folder, or a run folder"
+    return (
+        folder / "model.keras",
+        r"does not exist; name a \.keras file, an HDF5 file, a SavedModel folder, or a run folder",
+    )
 
 
 def text(folder):
@@ -87,7 +90,7 @@ def text(folder):
 
 def weights(folder):
     classifier().save_weights(folder / "model.weights.h5")
-    return folder / "model.weights.h5", r"not a \.keras file"
+    return folder / "model.weights.h5", r"weights without a model; .*architecture='wrn_28_10'.*or a built Keras model"
 
 
 def other_archive(folder):

@@ -9,34 +9,48 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import h5py
 import keras
 import tensorflow as tf
 
+from tfadv.models import hdf5
 from tfadv.validation import UserError
 
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _RUN_MODEL, _RUN_DESCRIPTION = "model.keras", "experiment.json"
-_KINDS = "a .keras file, a SavedModel folder, or a run folder of tfadv.training"
+_KINDS = "a .keras file, an HDF5 file, a SavedModel folder, or a run folder of tfadv.training"
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike, architecture: str | keras.Model | None = None) -> Any:
     """Loads a classifier; nothing on disk is changed, and no Python code stored in the model is run.
 
     Args:
-        path: a `.keras` file (loaded in Keras' safe mode, without its optimizer and loss), a SavedModel folder, or a
-            finished run folder of `tfadv.training.run`, whose classifier is taken.
+        path: a `.keras` file (loaded in Keras' safe mode, without its optimizer and loss), an HDF5 file (weights alone,
+            `.weights.h5` or `.h5`, or a whole model as Keras 2 wrote it), a SavedModel folder, or a finished run folder
+            of `tfadv.training.run`, whose classifier is taken.
+        architecture: what the weights in an HDF5 file are of: a name of `tfadv.models.MODELS`, built for its default
+            images and classes, or a built Keras model, which receives the weights and is returned. Not needed for a
+            whole model, whose own description it replaces.
 
     Returns:
         A Keras model, or the object of `tf.saved_model.load`; `tfadv.models.predictor` takes both.
 
     Raises:
-        UserError: nothing there, not a model, damaged, or in need of custom objects that are not registered.
+        UserError: nothing there, not a model, damaged, weights without an architecture or of another one, or a model in
+            need of custom objects that are not registered.
     """
     path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(f"model path {str(path)!r} does not exist; name {_KINDS}")
+    if path.is_file() and h5py.is_hdf5(path):
+        return _load_hdf5(path, architecture)
+    if architecture is not None:
+        raise UserError(
+            f"architecture is for HDF5 files only, and model path {str(path)!r} is none; load it without, or name the "
+            "file of weights"
+        )
     if path.is_file():
         return _load_keras(path)
-    if not path.is_dir():
-        raise UserError(f"model path {str(path)!r} does not exist; name {_KINDS}")
     if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
         return _load_saved_model(path)
     if (path / _RUN_MODEL).is_file():
@@ -67,6 +81,40 @@ def _load_keras(path: pathlib.Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises every type for what it cannot rebuild.
         raise UserError(f"model file {str(path)!r} {_why(config, error)}") from error
+
+
+def _load_hdf5(path: pathlib.Path, architecture: str | keras.Model | None) -> keras.Model:
+    try:
+        if architecture is not None:
+            return hdf5.load_weights(path, _built(architecture))
+        config = hdf5.model_config(path)
+    except UserError:
+        raise
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"HDF5 file {str(path)!r} is damaged ({_brief(error)}); save the model again") from error
+    if config is None:
+        raise UserError(
+            f"HDF5 file {str(path)!r} holds weights without a model; say of which architecture they are: "
+            "load(path, architecture='wrn_28_10'), a name of tfadv.models.MODELS or a built Keras model"
+        )
+    try:
+        with hdf5.named(path, "model.h5") as link:
+            return keras.saving.load_model(link, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises every type for what it cannot rebuild.
+        raise UserError(
+            f"model file {str(path)!r} {_why(config, error)}, or build the model and load the weights into it: "
+            "load(path, architecture=model)"
+        ) from error
+
+
+def _built(architecture: str | keras.Model) -> keras.Model:
+    if isinstance(architecture, keras.Model):
+        return architecture
+    from tfadv.models import MODELS  # The room's index imports this file.
+
+    if not isinstance(architecture, str) or architecture not in MODELS:
+        raise UserError(f"architecture must be one of {sorted(MODELS)} or a built Keras model, got {architecture!r}")
+    return MODELS[architecture]()
 
 
 def _load_saved_model(path: pathlib.Path) -> Any:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import keras
 
+from tfadv.models import arguments
 
-def madry_mnist(classes: int = 10, seed: int = 0) -> keras.Model:
+
+def madry_mnist(classes: int = 10, seed: int = 0, shape: tuple[int, int, int] = (28, 28, 1)) -> keras.Model:
     """Two 5x5 convolutions (32, 64), each with 2x2 max-pooling, and a dense layer of 1,024; 3,274,634 parameters.
 
     Args:
         classes: number of logits.
         seed: seeds the initial weights (truncated normal of standard deviation 0.1, biases 0.1, as in mnist_challenge).
+        shape: (height, width, channels) of an image, sides >= 4.
 
     Returns:
-        A model from images [B, 28, 28, 1] in [0, 1] to logits [B, classes], float32 under every precision policy.
+        A model from images [B, *shape] in [0, 1] to logits [B, classes], float32 under every precision policy.
+
+    Raises:
+        UserError: a shape or number of classes that does not fit.
     """
+    arguments.check(shape, classes, smallest=4)
     layers = keras.layers
 
     def started(number: int) -> dict:
@@ -25,7 +32,7 @@ def madry_mnist(classes: int = 10, seed: int = 0) -> keras.Model:
 
     return keras.Sequential(
         [
-            layers.Input((28, 28, 1)),
+            layers.Input(shape),
             layers.Conv2D(32, 5, padding="same", activation="relu", name="conv1", **started(0)),
             layers.MaxPooling2D(2, name="pool1"),
             layers.Conv2D(64, 5, padding="same", activation="relu", name="conv2", **started(1)),

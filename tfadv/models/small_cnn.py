@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from tfadv.models import arguments
 
-def small_cnn(classes: int = 10, seed: int = 0) -> keras.Model:
+
+def small_cnn(classes: int = 10, seed: int = 0, shape: tuple[int, int, int] = (28, 28, 1)) -> keras.Model:
     """Two 5x5 convolutions of stride 2 (32, 64) and a dense layer of 256; 857,738 parameters for ten classes.
 
     Strides in place of pooling make a step about twice as cheap as the Madry net's, and Glorot's initial weights let
@@ -14,10 +16,15 @@ def small_cnn(classes: int = 10, seed: int = 0) -> keras.Model:
     Args:
         classes: number of logits.
         seed: seeds the initial weights.
+        shape: (height, width, channels) of an image.
 
     Returns:
-        A model from images [B, 28, 28, 1] in [0, 1] to logits [B, classes], float32 under every precision policy.
+        A model from images [B, *shape] in [0, 1] to logits [B, classes], float32 under every precision policy.
+
+    Raises:
+        UserError: a shape or number of classes that does not fit.
     """
+    arguments.check(shape, classes, smallest=1)
     layers = keras.layers
 
     def started(number: int) -> keras.initializers.Initializer:
@@ -25,7 +32,7 @@ def small_cnn(classes: int = 10, seed: int = 0) -> keras.Model:
 
     return keras.Sequential(
         [
-            layers.Input((28, 28, 1)),
+            layers.Input(shape),
             layers.Conv2D(32, 5, 2, "same", activation="relu", name="conv1", kernel_initializer=started(0)),
             layers.Conv2D(64, 5, 2, "same", activation="relu", name="conv2", kernel_initializer=started(1)),
             layers.Flatten(name="flatten"),
