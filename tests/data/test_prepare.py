@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tfadv import data
 from tfadv.data import prepare as room
+from tfadv.data import through_tfds
 from tfadv.data.prepare import prepare
 from tfadv.validation import UserError
 
@@ -87,6 +88,30 @@ def test_archives_that_are_not_a_folder_are_refused(tmp_path):
 def test_an_embedded_data_set_needs_no_preparation(tmp_path):
     with pytest.raises(UserError, match="'digits' ships inside an installed package"):
         prepare("digits", tmp_path, tmp_path, silent)
+
+
+def test_a_view_of_another_data_set_is_prepared_as_that(tmp_path):
+    with pytest.raises(UserError, match="'mnist_3v7' consists of classes of 'mnist'; prepare that"):
+        prepare("mnist_3v7", tmp_path, tmp_path, silent)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "tiny_imagenet"])
+def test_wrong_archives_of_every_data_set_are_refused_with_both_hashes(name, tmp_path):
+    spec = data.DATASETS[name]
+    source = tmp_path / "archives"
+    source.mkdir()
+    for file in spec.archives:
+        (source / file).write_bytes(file.encode())
+    expected = {
+        info.filename: info.checksum for info in through_tfds.builder(spec, tmp_path / "unused").url_infos.values()
+    }
+    with pytest.raises(UserError) as caught:
+        prepare(name, source, tmp_path / "tfds", silent)
+    for file in spec.archives:
+        got = hashlib.sha256(file.encode()).hexdigest()
+        assert f"{file} is truncated at {len(file)} of " in str(caught.value)
+        assert f"(expected sha256 {expected[file]}, got {got})" in str(caught.value)
+    assert not (tmp_path / "tfds").exists()
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfadv.data.subset import check_limit, stratified_subset
+from tfadv.data.subset import check_limit, classes_of, stratified_subset
 from tfadv.validation import UserError
 
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])[np.random.default_rng(0).permutation(100)]
@@ -51,3 +51,16 @@ def test_a_limit_outside_the_split_is_refused(limit):
 @pytest.mark.parametrize("limit", [1, 100, np.int64(7)])
 def test_a_limit_inside_the_split_is_accepted(limit):
     check_limit(limit, 100, "toy")
+
+
+def test_some_classes_are_kept_in_order_and_numbered_as_they_are_listed():
+    y = np.array([3, 7, 1, 7, 3, 9], np.int32)
+    x = np.arange(12).reshape(6, 2)
+    kept, labels = classes_of(x, y, (7, 3))
+    assert labels.tolist() == [1, 0, 0, 1]
+    assert labels.dtype == np.int32
+    assert kept.tolist() == [[0, 1], [2, 3], [6, 7], [8, 9]]
+
+
+def test_a_class_that_does_not_occur_is_simply_empty():
+    assert classes_of(np.zeros((2, 1)), np.array([0, 1]), (1, 5))[1].tolist() == [0]

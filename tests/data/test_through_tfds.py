@@ -78,6 +78,28 @@ def test_absent_data_without_network_names_the_data_set_and_both_ways(offline, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_data_that_may_not_be_downloaded_unasked_is_not(tmp_path, monkeypatch):
+    """ImageNet's terms of access are between its owners and the user."""
+    monkeypatch.setattr(through_tfds, "unreachable", lambda url: pytest.fail(f"looked at {url}"))
+    with pytest.raises(UserError) as caught:
+        data.arrays("tiny_imagenet", "test", tmp_path)
+    message = str(caught.value)
+    assert "terms of access of ImageNet; fetch http://cs231n.stanford.edu/tiny-imagenet-200.zip yourself" in message
+    assert f"--dataset=tiny_imagenet --archives=FOLDER --data_dir={tmp_path}" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_absent_data_of_unpublished_size_is_reported_the_same_way(tmp_path):
+    with pytest.raises(UserError, match=r"'tiny_imagenet_subset' is not in data_dir .*tiny-imagenet-200-subset\.zip"):
+        data.arrays("tiny_imagenet_subset", "validation", tmp_path)
+
+
+def test_sizes_are_those_of_the_prepared_files(small, tmp_path):
+    name, source = small
+    prepare(name, source, tmp_path / "tfds")
+    assert through_tfds.sizes(data.DATASETS[name], tmp_path / "tfds") == {"train": 60, "test": 40}
+
+
 def test_the_default_folder_is_that_of_tfds(offline, tmp_path, monkeypatch):
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "default"))
     with pytest.raises(UserError, match=f"not in data_dir {tmp_path}/default"):

@@ -92,6 +92,16 @@ def test_a_truncated_archive_ends_with_one_line_and_status_1(shared_data, tmp_pa
     assert not (tmp_path / "tfds").exists()
 
 
+def test_a_subset_is_prepared_by_its_own_name_and_announced_as_not_verified(shared_data, tmp_path):
+    status, out, err = finish(
+        start("--dataset=tiny_imagenet_subset", f"--archives={shared_data}", f"--data_dir={tmp_path}")
+    )
+    assert status == 0, err
+    assert "not verified, because no checksum is registered for it: tiny-imagenet-200-subset.zip: sha256 " in out
+    assert f"tiny_imagenet_subset is prepared in {tmp_path / 'tiny_imagenet_subset' / '1.0.0'}" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_imagenet_subset"]
+
+
 @pytest.mark.parametrize("flags", [("--dataset=digits", "--archives=x"), ("--dataset=mnist",)])
 def test_wrong_or_missing_flags_are_refused_by_name(flags):
     status, _, err = finish(start(*flags))

@@ -1,8 +1,9 @@
 """Preparing a data set for machines without a network, from the original files that its authors published.
 
-Each file is first compared with the SHA-256 that TensorFlow Datasets (TFDS) registers for it. The work happens in a
-temporary folder inside `data_dir`; the finished data set appears there by one rename, so that a reader never sees half
-of one, whatever happens on the way.
+Each file is first compared with the SHA-256 that is registered for it, by TensorFlow Datasets (TFDS) or by a builder of
+this package; only what is a subset by its name has none, and is taken as far as its layout is right. The work happens
+in a temporary folder inside `data_dir`; the finished data set appears there by one rename, so that a reader never sees
+half of one, whatever happens on the way.
 """
 
 from __future__ import annotations
@@ -48,12 +49,18 @@ def prepare(
         report: receives one line of progress for each file and stage.
 
     Raises:
-        UserError: unknown or embedded data set; a file is missing, truncated or another one than registered; the folder
-            cannot be written; another process is preparing the same data set there. `data_dir` is then as it was.
+        UserError: unknown data set, or one that needs no preparation; a file is missing, truncated or another one than
+            registered; the folder cannot be written; another process is preparing the same data set there. `data_dir`
+            is then as it was.
     """
     spec = data.find(name)
     if spec.embedded:
-        raise UserError(f"name: {name!r} ships inside an installed package and needs no preparation; load it directly")
+        raise UserError(
+            f"name: {name!r} ships inside an installed package, or is computed, and needs no preparation; load it "
+            "directly"
+        )
+    if spec.view:
+        raise UserError(f"name: {name!r} consists of classes of {spec.view.of!r}; prepare that")
     builder = through_tfds.builder(spec, data_dir)
     final = pathlib.Path(os.fspath(builder.data_dir))
     if through_tfds.is_prepared(builder):
@@ -71,17 +78,24 @@ def prepare(
 
 
 def verify(spec: DatasetSpec, source: pathlib.Path, registered: Any, report: Callable[[str], None]) -> None:
-    """Compares every file with the SHA-256 that TFDS registers; one error names all files at fault with both hashes."""
+    """Compares every file with the registered SHA-256; one error names all files at fault with both hashes.
+
+    Where nothing at all is registered, for a subset, the SHA-256 of the file is only reported.
+    """
     if not source.is_dir():
         raise UserError(f"archives must be a folder that holds {', '.join(spec.archives)}, got {source}")
     expected = {info.filename: info for info in registered}
     faults = []
     for name in spec.archives:
-        path, info = source / name, expected[name]
+        path, info = source / name, expected[name] if expected else None
         if not path.is_file():
-            faults.append(f"{name} is missing (expected sha256 {info.checksum}, got no file)")
+            wanted = f"expected sha256 {info.checksum}, got no file" if info else "any archive of the layout"
+            faults.append(f"{name} is missing ({wanted})")
             continue
         found, size = sha256(path), path.stat().st_size
+        if info is None:
+            report(f"not verified, because no checksum is registered for it: {name}: sha256 {found}")
+            continue
         if found == info.checksum:
             report(f"verified {name}: sha256 {found}")
             continue
@@ -111,7 +125,7 @@ def _build(spec: DatasetSpec, source: pathlib.Path, work: pathlib.Path) -> pathl
     config = tfds.download.DownloadConfig(
         manual_dir=manual, extract_dir=work / "extracted", try_download_gcs=False, force_checksums_validation=True
     )
-    builder = tfds.builder(spec.name, data_dir=work / "prepared")
+    builder = through_tfds.builder(spec, work / "prepared")
     try:
         builder.download_and_prepare(download_dir=work / "downloads", download_config=config)
     except OSError as error:

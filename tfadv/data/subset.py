@@ -1,4 +1,4 @@
-"""A smaller data set with the class shares of the large one."""
+"""A smaller data set: one with the class shares of the large one, or some of its classes."""
 
 from __future__ import annotations
 
@@ -35,3 +35,17 @@ def stratified_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     random = np.random.RandomState(seed)
     chosen = [random.permutation(np.flatnonzero(labels == k))[:n] for k, n in zip(classes, quota, strict=True)]
     return np.sort(np.concatenate(chosen))
+
+
+def classes_of(x: np.ndarray, y: np.ndarray, labels: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The examples whose label is among `labels`, in order; the new label of class `labels[k]` is k.
+
+    Args:
+        x: [N, ...].
+        y: int [N].
+        labels: different classes.
+    """
+    number = np.full(max(int(y.max()), *labels) + 1, -1, np.int32)
+    number[list(labels)] = np.arange(len(labels))
+    kept = number[y] >= 0
+    return x[kept], number[y[kept]]

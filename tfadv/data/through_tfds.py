@@ -31,7 +31,7 @@ def builder(spec: DatasetSpec, data_dir: str | os.PathLike | None) -> Any:
 
     folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     try:
-        return tfds.builder(spec.name, data_dir=folder)
+        return spec.builder(folder) if spec.builder else tfds.builder(spec.name, data_dir=folder)
     except (OSError, ValueError, AssertionError, json_format.Error) as error:
         raise UserError(
             f"data_dir: the data set {spec.name!r} in {folder} cannot be opened ({error}); delete its folder and "
@@ -51,8 +51,17 @@ def root(tfds_builder: Any) -> str:
     return os.path.dirname(os.path.dirname(os.fspath(tfds_builder.data_dir)))
 
 
+def sizes(spec: DatasetSpec, data_dir: str | os.PathLike | None) -> dict[str, int]:
+    """Number of examples by split name of what lies prepared in `data_dir`.
+
+    Raises:
+        UserError: the data set is not there.
+    """
+    return {name: int(split.num_examples) for name, split in _prepared(spec, data_dir).info.splits.items()}
+
+
 def read(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> Arrays:
-    """The images float32 [N, H, W, C] in [0, 1] and labels int32 [N] of a split, in the order of the prepared files.
+    """The images uint8 [N, H, W, C] and labels int32 [N] of a split, in the order of the prepared files.
 
     Raises:
         UserError: the data set is neither in `data_dir` nor to be downloaded, or its files are damaged or incomplete.
@@ -60,17 +69,16 @@ def read(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> A
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    tfds_builder = builder(spec, data_dir)
-    if not is_prepared(tfds_builder):
-        _download(spec, tfds_builder)
+    tfds_builder = _prepared(spec, data_dir)
     remedy = f"delete {tfds_builder.data_dir} and prepare the data set again"
-    found, count = tfds_builder.info.splits[split].num_examples, spec.splits[split]
-    if found != count:
-        raise UserError(f"data_dir: {split!r} of {spec.name!r} holds {found} instead of {count} examples; {remedy}")
+    count = int(tfds_builder.info.splits[split].num_examples)
+    published = spec.splits.get(split, count)
+    if count != published:
+        raise UserError(f"data_dir: {split!r} of {spec.name!r} holds {count} instead of {published} examples; {remedy}")
     # One file after the other, each from its start: the same order on every machine, however many readers there are.
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = tfds_builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, read_config=order)
-    x, y = np.empty((count, *spec.shape), np.float32), np.empty((count,), np.int32)
+    x, y = np.empty((count, *spec.shape), np.uint8), np.empty((count,), np.int32)
     filled = 0
     # Missing, cut inside an example, cut between two examples, not an image.
     errors = tf.errors
@@ -83,8 +91,15 @@ def read(spec: DatasetSpec, split: str, data_dir: str | os.PathLike | None) -> A
     except damage as error:
         cause = error.message.split("}} ")[-1]  # TensorFlow puts the node between braces in front
         raise UserError(f"data_dir: files of {spec.name!r} are missing or damaged ({cause}); {remedy}") from error
-    x /= np.float32(255)
     return x, y
+
+
+def _prepared(spec: DatasetSpec, data_dir: str | os.PathLike | None) -> Any:
+    """The TFDS builder over `data_dir`, after whatever it takes to get the data there."""
+    tfds_builder = builder(spec, data_dir)
+    if not is_prepared(tfds_builder):
+        _download(spec, tfds_builder)
+    return tfds_builder
 
 
 def _download(spec: DatasetSpec, tfds_builder: Any) -> None:
@@ -92,8 +107,10 @@ def _download(spec: DatasetSpec, tfds_builder: Any) -> None:
     import requests
     import tensorflow_datasets as tfds
 
-    by_hand = pathlib.Path(root(tfds_builder), "downloads", "manual")  # where TFDS itself looks before it downloads
-    urls = [url for url, info in tfds_builder.url_infos.items() if not (by_hand / str(info.filename)).exists()]
+    if spec.by_hand:
+        raise UserError(_how_to_supply(spec, tfds_builder, None))
+    manual = pathlib.Path(root(tfds_builder), "downloads", "manual")  # where TFDS itself looks before it downloads
+    urls = [url for url, info in tfds_builder.url_infos.items() if not (manual / str(info.filename)).exists()]
     obstacle = unreachable(urls[0]) if urls else None
     if obstacle is not None:
         raise UserError(_how_to_supply(spec, tfds_builder, obstacle))
@@ -132,11 +149,18 @@ def unreachable(url: str) -> str | None:
     return None if failure[0] is None else f"{urlsplit(url).hostname} is out of reach: {failure[0]}"
 
 
-def _how_to_supply(spec: DatasetSpec, tfds_builder: Any, obstacle: str) -> str:
+def _how_to_supply(spec: DatasetSpec, tfds_builder: Any, obstacle: str | None) -> str:
+    """The message for absent data; `obstacle` is why a download failed, None where none may be tried."""
     folder = root(tfds_builder)
+    if obstacle is None:
+        reason = f"is not downloaded for you ({spec.by_hand});"
+    else:
+        reason = (
+            f"cannot be downloaded ({obstacle}); either connect this machine to the network, so that TensorFlow "
+            "Datasets downloads it, or"
+        )
     return (
-        f"data set {spec.name!r} is not in data_dir {folder} and cannot be downloaded ({obstacle}); either connect "
-        f"this machine to the network, so that TensorFlow Datasets downloads it, or prepare it from the original files "
+        f"data set {spec.name!r} is not in data_dir {folder} and {reason} prepare it from the original files "
         f"({', '.join(spec.archives)}): python -m trainers.prepare_data --dataset={spec.name} --archives=FOLDER "
         f"--data_dir={folder} (tfadv-prepare-data once installed)"
     )
