@@ -81,6 +81,37 @@ def test_lambda_one_tenth_of_ten_classes_is_uniform_and_silent(recwarn):
     assert not recwarn.list
 
 
+def test_smoothing_toward_a_distribution_is_the_mixture():
+    """LSV/eq1 with alpha = 0.3: 0.7 (1, 0, 0) + 0.3 (0.5, 0.5, 0) = (0.85, 0.15, 0)."""
+    y, target = soft_labels.one_hot([0], 3), tf.constant([[0.5, 0.5, 0.0]])
+    np.testing.assert_allclose(soft_labels.smooth_toward(y, target, 0.3), [[0.85, 0.15, 0.0]], atol=1e-7)
+    for mass, expected in [(0.0, y), (1 / 3, 2 / 3 * y + target / 3)]:
+        np.testing.assert_allclose(soft_labels.smooth_toward(y, target, mass), expected, atol=1e-7)
+
+
+def test_smoothing_toward_the_other_classes_is_smoothing():
+    y = soft_labels.one_hot([3, 1], 5)
+    np.testing.assert_allclose(soft_labels.smooth_toward(y, (1 - y) / 4, 0.2), soft_labels.smooth([3, 1], 5, 0.2))
+
+
+def test_smoothing_checks_its_mass_toward_any_distribution():
+    y = soft_labels.one_hot([0], 5)
+    with pytest.raises(UserError, match=r"mass must lie in \[0, 1\], got 2"):
+        soft_labels.smooth_toward(y, y, 2)
+    with pytest.warns(UserWarning, match="mass 0.9 leaves the true class 0.1, less than the 0.2 of a uniform label"):
+        soft_labels.smooth_toward(y, y, 0.9)
+
+
+def test_distributions_of_unknown_width_get_the_number_of_classes():
+    """What a graph does not know until it runs is checked when it runs."""
+    signature = [tf.TensorSpec([None, None])]
+    smooth = tf.function(lambda y: soft_labels.smooth(y, 3, 0.3), input_signature=signature)
+    assert smooth.get_concrete_function().output_shapes == [None, 3]
+    np.testing.assert_allclose(smooth(tf.eye(3)[:1]), [[0.7, 0.15, 0.15]], rtol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        smooth(tf.eye(4))
+
+
 def test_a_true_class_less_likely_than_the_others_warns_and_is_computed():
     with pytest.warns(UserWarning, match="mass_from_true_class_probability"):
         row = soft_labels.smooth([0], 5, 0.9)  # 0.1 against 0.9 / 4 = 0.225

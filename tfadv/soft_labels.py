@@ -79,7 +79,7 @@ def one_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:
     labels = tf.convert_to_tensor(labels)
     classes = _classes(classes)
     if labels.shape.rank == 2 and labels.shape[1] in (classes, None):
-        return tf.cast(labels, tf.float32)
+        return tf.ensure_shape(tf.cast(labels, tf.float32), [None, classes])
     if labels.shape.rank == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape.rank != 1:
@@ -116,16 +116,34 @@ def smooth(labels: tf.Tensor, classes: int, mass: float) -> tf.Tensor:
     Raises:
         UserError: `mass` outside [0, 1], or labels that `one_hot` refuses.
     """
-    mass = check_mass(mass)
     y = one_hot(labels, classes)
+    return smooth_toward(y, (1.0 - y) / (classes - 1), mass)
+
+
+def smooth_toward(y: tf.Tensor, target: tf.Tensor, mass: float) -> tf.Tensor:
+    """(1 - mass) y + mass target: eq. 1 of "Adversarial robustness via label-smoothing" (Goibert and Dohmatob).
+
+    Args:
+        y: distributions [B, K], one-hot or mixed.
+        target: distributions [B, K], where the mass goes: q' of the paper.
+        mass: in [0, 1]; more than (K-1)/K is a warning, as in `smooth`.
+
+    Returns:
+        float32 [B, K].
+
+    Raises:
+        UserError: `mass` outside [0, 1].
+    """
+    mass = check_mass(mass)
+    classes = y.shape[-1]
     if mass > (classes - 1) / classes + _ROUNDING:
         warnings.warn(
-            f"mass {mass:g} leaves the true class {1 - mass:g}, less than each of the {classes - 1} others "
-            f"({mass / (classes - 1):g}); uniform is {(classes - 1) / classes:g}. If {mass:g} is what the true class "
-            "should keep, convert it with mass_from_true_class_probability",
-            stacklevel=2,
+            f"mass {mass:g} leaves the true class {1 - mass:g}, less than the {1 / classes:g} of a uniform label over "
+            f"{classes} classes, which is mass {(classes - 1) / classes:g}. If {mass:g} is what the true class should "
+            "keep, convert it with mass_from_true_class_probability",
+            stacklevel=3,
         )
-    return mass / (classes - 1) * (1.0 - y) + (1.0 - mass) * y
+    return (1.0 - mass) * y + mass * target
 
 
 def recast(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

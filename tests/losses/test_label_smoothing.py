@@ -131,16 +131,9 @@ def test_fit_takes_a_step_of_exactly_this_gradient(jit):
     np.testing.assert_allclose(model.layers[-1].bias, expected, atol=1e-6)
 
 
-def test_a_compiled_model_keeps_its_loss_in_a_keras_file(tmp_path):
-    model = small_model(LabelSmoothing(0.25, name="smoothed"))
-    x, y = RNG.normal(size=[6, 4]).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
-    before = model.evaluate(x, y, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.loss, LabelSmoothing)
-    assert loaded.loss.get_config() == model.loss.get_config()
-    assert loaded.loss.mass == 0.25
-    assert loaded.evaluate(x, y, verbose=0) == pytest.approx(before, rel=1e-6)
+def test_beyond_uniform_it_warns_and_says_what_may_be_meant():
+    with pytest.warns(UserWarning, match="mass 0.95 leaves the true class 0.05, less than the 0.1 of a uniform label"):
+        label_smoothing(LABELS, LOGITS, mass=0.95)
 
 
 @pytest.mark.parametrize("mass", [-0.01, 1.01, float("nan"), None])

@@ -1,12 +1,21 @@
 """Logit squeezing: each reading of the penalty worked by hand, where it collapses, and the Keras class at work."""
 
+import functools
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfadv.losses import LogitSqueezing, logit_squeezing
-from tfadv.losses.logit_squeezing import PENALTIES, norm_of_each, share_of_batch_norm, squared_norm_of_each
+from tfadv.losses.logit_squeezing import (
+    PENALTIES,
+    norm_of_each,
+    share_of_batch_norm,
+    share_of_squared_batch_norm,
+    squared_norm_of_each,
+)
 from tfadv.objectives import cross_entropy
 from tfadv.validation import UserError
 
@@ -31,6 +40,70 @@ def test_penalties_worked_by_hand():
     np.testing.assert_allclose(norm_of_each(logits), [5, 12], rtol=1e-6)
     np.testing.assert_allclose(squared_norm_of_each(logits), [25, 144], rtol=1e-6)
     np.testing.assert_allclose(share_of_batch_norm(logits), [6.5, 6.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (1.0, [7.0, 4.0, 0.0]),
+        (2.0, [5.0, 8**0.5, 0.0]),
+        (3.0, [91 ** (1 / 3), 16 ** (1 / 3), 0.0]),  # 27 + 64, 8 + 8
+        (1.5, [(3**1.5 + 8) ** (2 / 3), 2 ** (5 / 3), 0.0]),  # 4^1.5 = 8; (2 * 2^1.5)^(2/3) = 2^(5/3)
+        (np.inf, [4.0, 2.0, 0.0]),
+    ],
+)
+def test_p_norms_worked_by_hand(p, expected):
+    """Rows (3, -4), (-2, 2) and 0. Of the batch: the norm of the norms, because sum |z|^p runs over all entries."""
+    logits = tf.constant([[3.0, -4.0], [-2.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_allclose(norm_of_each(logits, p), expected, rtol=1e-6)
+    np.testing.assert_allclose(squared_norm_of_each(logits, p), np.square(expected), rtol=1e-6)
+    whole = np.linalg.norm(expected, p)
+    np.testing.assert_allclose(share_of_batch_norm(logits, p), np.full(3, whole / 3), rtol=1e-6)
+    np.testing.assert_allclose(np.sum(share_of_squared_batch_norm(logits, p)), whole**2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.25, 2.0, 3.0, 20.0, 1000.0, np.inf])
+@pytest.mark.parametrize(("power", "extent"), READINGS)
+def test_p_norms_have_the_gradient_of_their_formula(p, power, extent):
+    """d||z||_p / dz_k = sign(z_k) (|z_k| / ||z||_p)^(p-1), in float64 where powers of 20 fit; 0 at z = 0."""
+    logits = tf.concat([LOGITS[:3], 100 * LOGITS[3:4]], axis=0)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        total = tf.reduce_sum(PENALTIES[power, extent](logits, p))
+    z = logits.numpy().astype(np.float64)
+    sizes = np.abs(z) if extent == "example" else np.abs(z).reshape(1, -1)
+    if p == np.inf:
+        norm = sizes.max(axis=1, keepdims=True)
+        slope = (sizes == norm).astype(float)
+    else:
+        largest = sizes.max(axis=1, keepdims=True)
+        norm = largest * ((sizes / largest) ** p).sum(axis=1, keepdims=True) ** (1 / p)
+        slope = (sizes / norm) ** (p - 1)
+    slope = np.sign(z) * (slope * (2 * norm if power == 2 else 1.0)).reshape(z.shape)
+    np.testing.assert_allclose(total, (norm**power).sum(), rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(total, logits), slope, rtol=1e-3, atol=1e-6)
+    with tf.GradientTape() as tape:
+        tape.watch(zeros := tf.zeros([2, CLASSES]))
+        total = tf.reduce_sum(PENALTIES[power, extent](zeros, p))
+    np.testing.assert_array_equal(tape.gradient(total, zeros), np.zeros([2, CLASSES]))
+
+
+def test_large_logits_and_powers_do_not_overflow():
+    """(1e30)^20 is far beyond float32, the norm 1e30 * 2^(1/20) is not."""
+    np.testing.assert_allclose(norm_of_each(tf.constant([[1e30, -1e30]]), 20.0), [1e30 * 2 ** (1 / 20)], rtol=1e-5)
+    np.testing.assert_allclose(norm_of_each(tf.constant([[1e-30, 0.0]]), 20.0), [1e-30], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("p", "threshold"), [(1, 0.9), (2, 0.9487), (3, 1.0903), ("inf", 1.8)])
+def test_the_collapse_comes_at_the_dual_norm_of_the_slope(p, threshold):
+    """LSQ/eq5 example by example: z = 0 is the minimum once beta >= ||1/K - y||_q, 1/p + 1/q = 1. K = 10: the largest
+    entry 0.9; sqrt(0.9); (0.9^1.5 + 9 * 0.1^1.5)^(2/3) = 1.0903; the sum 0.9 + 9 * 0.1 = 1.8."""
+    q = {1: np.inf, 2: 2, 3: 1.5, "inf": 1}[p]
+    assert np.linalg.norm(0.1 - np.eye(10)[0], q) == pytest.approx(threshold, abs=1e-4)
+    at_zero, around = lowest_around_zero(LogitSqueezing(threshold + 0.1, p=p), LABELS[:1], q=q)
+    assert around > at_zero + 1e-3
+    at_zero, around = lowest_around_zero(LogitSqueezing(threshold - 0.1, p=p), LABELS[:1], q=q)
+    assert around < at_zero - 1e-3
 
 
 def test_feature_smoothings_form_is_the_batch_mean_of_the_unsquared_norm():
@@ -99,10 +172,15 @@ def test_the_penaltys_gradient_elsewhere_is_exact(power, extent):
     np.testing.assert_allclose(tape.gradient(total, LOGITS), expected, rtol=1e-5, atol=1e-6)
 
 
-def lowest_around_zero(loss, labels, *, step=0.05):
-    """Loss at Z = 0 and the lowest loss on a sphere around it: the steepest direction and 50 random ones."""
+def lowest_around_zero(loss, labels, *, step=0.05, q=2.0):
+    """Loss at Z = 0 and the lowest loss on a sphere around it: the steepest direction and 50 random ones.
+
+    The steepest direction for a p-norm is sign(d) |d|^(q-1), d the descent and 1/p + 1/q = 1; with q = infinity (p = 1)
+    it is the largest entry alone.
+    """
     descent = tf.one_hot(labels, CLASSES) - 1 / CLASSES  # minus the gradient of cross-entropy at Z = 0
-    directions = [descent] + [tf.constant(RNG.normal(size=descent.shape), tf.float32) for _ in range(50)]
+    steepest = tf.one_hot(labels, CLASSES) if q == np.inf else tf.sign(descent) * tf.abs(descent) ** (q - 1)
+    directions = [steepest] + [tf.constant(RNG.normal(size=descent.shape), tf.float32) for _ in range(50)]
     around = [float(loss(labels, step * direction / tf.norm(direction))) for direction in directions]
     return float(loss(labels, tf.zeros_like(descent))), min(around)
 
@@ -177,16 +255,32 @@ def test_fit_takes_a_step_of_exactly_this_gradient(power, extent, jit):
 
 
 @pytest.mark.parametrize(("power", "extent"), READINGS)
-def test_a_compiled_model_keeps_its_loss_in_a_keras_file(tmp_path, power, extent):
-    model = small_model(LogitSqueezing(0.7, power, extent))
-    x, y = RNG.normal(size=[6, 4]).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
-    before = model.evaluate(x, y, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.loss, LogitSqueezing)
-    assert loaded.loss.get_config() == model.loss.get_config()
-    assert (loaded.loss.weight, loaded.loss.power, loaded.loss.extent) == (0.7, power, extent)
-    assert loaded.evaluate(x, y, verbose=0) == pytest.approx(before, rel=1e-6)
+def test_a_configuration_keeps_the_reading(power, extent):
+    loss = LogitSqueezing(0.7, power, extent)
+    restored = LogitSqueezing.from_config(loss.get_config())
+    assert (restored.weight, restored.power, restored.extent) == (0.7, power, extent)
+    np.testing.assert_array_equal(restored(LABELS, LOGITS), loss(LABELS, LOGITS))
+
+
+def test_a_configuration_from_before_p_is_still_what_it_was():
+    """It is read as p = 2, and a loss with p = 2 still writes it."""
+    written = {"name": "logit_squeezing", "reduction": "sum", "weight": 0.7, "power": 2, "extent": "batch"}
+    loss = LogitSqueezing.from_config(written)
+    assert loss.p == 2.0
+    assert loss.get_config() == written
+
+
+@pytest.mark.parametrize(("p", "written"), [(1, 1.0), (3.5, 3.5), ("inf", "inf"), (np.inf, "inf")])
+def test_p_survives_a_configuration_in_json(p, written):
+    config = json.loads(json.dumps(LogitSqueezing(0.7, p=p).get_config(), allow_nan=False))
+    assert config["p"] == written
+    assert LogitSqueezing.from_config(config).p == float(p)
+
+
+@pytest.mark.parametrize("extent", ["example", "batch"])
+def test_the_class_passes_its_p_on(extent):
+    expected = logit_squeezing(LABELS, LOGITS, weight=0.2, penalty=functools.partial(PENALTIES[1, extent], p=3.0))
+    np.testing.assert_allclose(LogitSqueezing(0.2, 1, extent, 3, reduction=None)(LABELS, LOGITS), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +291,8 @@ def test_a_compiled_model_keeps_its_loss_in_a_keras_file(tmp_path, power, extent
         ({"weight": float("nan")}, "weight must be a finite number >= 0"),
         ({"weight": "0.5"}, "weight must be a finite number >= 0"),
         ({"weight": 0.5, "power": 3}, "power must be 1 .* or 2 .* got 3"),
+        ({"weight": 0.5, "p": 0.5}, "p must be a number >= 1 or 'inf', got 0.5; below 1 it is no norm"),
+        ({"weight": 0.5, "p": "two"}, "p must be a number >= 1 or 'inf', got 'two'"),
         ({"weight": 0.5, "extent": "mean"}, "extent must be 'example' or 'batch', got 'mean'"),
     ],
 )

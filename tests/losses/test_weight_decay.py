@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv.losses import L2Norm, add_weight_decay, regularize_kernels
+from tfadv.losses import L2Norm, MeanL1, add_weight_decay, regularize_kernels
 from tfadv.validation import UserError
 
 RNG = np.random.default_rng(0)
@@ -58,6 +58,24 @@ def test_the_unsquared_norm_of_a_3_4_kernel():
     np.testing.assert_allclose(sum(regularize_kernels(linear_model(), L2Norm(0.1)).losses), 0.5, rtol=1e-6)
 
 
+def test_the_released_programs_l1_is_the_mean_of_the_absolute_weights():
+    """WD's logistic.py: lambda mean |w| = 3.5 lambda, and lambda / n in eq. 8; its L2 is tf.nn.l2_loss, with a half."""
+    np.testing.assert_allclose(sum(regularize_kernels(linear_model(), MeanL1(0.1)).losses), 0.35, rtol=1e-6)
+    w = tf.constant(RNG.normal(size=[784, 1]), tf.float32)
+    np.testing.assert_allclose(MeanL1(3.25)(w), keras.regularizers.L1(3.25 / 784)(w), rtol=1e-5)
+    np.testing.assert_allclose(MeanL1(3.25)(w), 3.25 * np.abs(w).mean(), rtol=1e-5)
+    theirs = 0.05 * tf.nn.l2_loss(linear_model().layers[-1].kernel)
+    np.testing.assert_allclose(sum(add_weight_decay(linear_model(), l2=0.05 / 2).losses), theirs, rtol=1e-6)
+
+
+def test_each_kernel_has_its_own_mean():
+    """Kernels (3, -4) and (0, 0, 6): 3.5 + 2, not 13 / 5."""
+    model = keras.Sequential([keras.layers.Input([2]), keras.layers.Dense(1), keras.layers.Dense(3)])
+    model.layers[0].set_weights([np.array([[3.0], [-4.0]]), np.zeros(1)])
+    model.layers[1].set_weights([np.array([[0.0, 0.0, 6.0]]), np.zeros(3)])
+    np.testing.assert_allclose(sum(regularize_kernels(model, MeanL1(1.0)).losses), 5.5, rtol=1e-6)
+
+
 def test_the_unsquared_norm_pulls_with_constant_strength_and_not_at_zero():
     """d(lambda ||w||) = lambda w / ||w|| = 0.1 (0.6, -0.8); at w = 0 it is 0, not NaN."""
     for value, expected in [([3.0, -4.0], [0.06, -0.08]), ([3e-3, -4e-3], [0.06, -0.08]), ([0.0, 0.0], [0.0, 0.0])]:
@@ -74,8 +92,9 @@ def test_the_unsquared_norm_pulls_with_constant_strength_and_not_at_zero():
         (keras.regularizers.L1L2(l1=0.0, l2=0.1), [0.6, -0.8]),  # 2 * 0.1 w
         (keras.regularizers.L1L2(l1=0.1, l2=0.0), [0.1, -0.1]),  # 0.1 sign(w)
         (L2Norm(0.1), [0.06, -0.08]),  # 0.1 w / 5
+        (MeanL1(0.1), [0.05, -0.05]),  # 0.1 sign(w) / 2
     ],
-    ids=["l2", "l1", "norm"],
+    ids=["l2", "l1", "norm", "mean l1"],
 )
 def test_fit_moves_the_kernel_by_the_penaltys_gradient(regularizer, gradient, jit):
     """Zero input and target 10 = the bias: the data's gradient is zero, and lr 0.5 leaves w - 0.5 gradient."""
@@ -118,13 +137,15 @@ def test_a_keras_file_carries_it_for_every_kind_of_layer(tmp_path):
     np.testing.assert_allclose(sum(loaded.losses), sum(model.losses), rtol=1e-6)
 
 
-def test_a_keras_file_carries_the_unsquared_norm_with_the_compiled_loss(tmp_path):
-    model = regularize_kernels(linear_model(), L2Norm(0.25))
+@pytest.mark.parametrize("kind", [L2Norm, MeanL1])
+def test_a_keras_file_carries_the_papers_own_forms_with_the_compiled_loss(tmp_path, kind):
+    model = regularize_kernels(linear_model(), kind(0.25))
     x, y = RNG.normal(size=[6, 2]), RNG.normal(size=[6, 1])
     model.fit(x, y, verbose=0)
     before = model.evaluate(x, y, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.layers[-1].kernel_regularizer) is kind
     assert loaded.layers[-1].kernel_regularizer.get_config() == {"weight": 0.25}
     assert loaded.evaluate(x, y, verbose=0) == pytest.approx(before, rel=1e-6)
 
@@ -204,6 +225,7 @@ def test_no_strength_at_all_is_refused():
         add_weight_decay(linear_model())
 
 
-def test_the_norms_weight_is_checked():
-    with pytest.raises(UserError, match="weight must be a finite number >= 0, got -1"):
-        L2Norm(-1)
+@pytest.mark.parametrize("kind", [L2Norm, MeanL1])
+def test_the_papers_own_forms_check_their_weight(kind):
+    with pytest.raises(UserError, match="weight must be a finite number >= 0, got -1; it multiplies the penalty"):
+        kind(-1)

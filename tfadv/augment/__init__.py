@@ -11,16 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 from tfadv.augment.base import Augmentation, Pair
+from tfadv.augment.disturb_label import DisturbLabel, disturb_label
 from tfadv.augment.feature_smoothing import FeatureSmoothing, feature_smoothing
 from tfadv.augment.gaussian_noise import GaussianNoise, gaussian_noise
 from tfadv.augment.layer import AugmentationLayer
 from tfadv.augment.mixup import Mixup, mixup
+from tfadv.augment.pad_crop_flip import PadCropFlip, pad_crop_flip
 from tfadv.validation import UserError
 
 AUGMENTATIONS: dict[type[Augmentation], Callable[..., Pair]] = {
     GaussianNoise: gaussian_noise,
     FeatureSmoothing: feature_smoothing,
     Mixup: mixup,
+    PadCropFlip: pad_crop_flip,
+    DisturbLabel: disturb_label,
 }
 
 
@@ -44,11 +48,15 @@ __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "AugmentationLayer",
+    "DisturbLabel",
     "FeatureSmoothing",
     "GaussianNoise",
     "Mixup",
+    "PadCropFlip",
     "apply",
+    "disturb_label",
     "feature_smoothing",
     "gaussian_noise",
     "mixup",
+    "pad_crop_flip",
 ]

@@ -8,7 +8,13 @@ import keras
 import tensorflow as tf
 
 from tfadv import soft_labels
-from tfadv.objectives import cross_entropy
+from tfadv.losses.smoothed_cross_entropy import SmoothedCrossEntropy, smoothed_cross_entropy
+
+
+@keras.saving.register_keras_serializable("tfadv")
+def other_classes(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """q' = (1 - y) / (K-1), float32 [B, K]: evenly over the other classes, whatever the logits (LSV, eq. 5: SLS)."""
+    return (1.0 - y) / (logits.shape[-1] - 1)
 
 
 def label_smoothing(labels: tf.Tensor, logits: tf.Tensor, *, mass: float) -> tf.Tensor:
@@ -29,11 +35,11 @@ def label_smoothing(labels: tf.Tensor, logits: tf.Tensor, *, mass: float) -> tf.
     Raises:
         UserError: `mass` outside [0, 1], fewer than two classes, or labels of another shape.
     """
-    return cross_entropy(soft_labels.smooth(labels, logits.shape[-1], mass), logits)
+    return smoothed_cross_entropy(labels, logits, q_prime=other_classes, mass=mass)
 
 
 @keras.saving.register_keras_serializable("tfadv")
-class LabelSmoothing(keras.losses.Loss):
+class LabelSmoothing(SmoothedCrossEntropy):
     """`label_smoothing` for `compile()`.
 
     y_true: class numbers [B] or [B, 1], or distributions [B, K]; y_pred: logits [B, K].
@@ -47,16 +53,6 @@ class LabelSmoothing(keras.losses.Loss):
         UserError: `mass` outside [0, 1].
     """
 
-    def __init__(
-        self,
-        mass: float,
-        reduction: str | None = "sum_over_batch_size",
-        name: str = "label_smoothing",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.mass = soft_labels.check_mass(mass)
-
     @classmethod
     def from_uniform_mixture(cls, alpha: float, classes: int, **options: Any) -> LabelSmoothing:
         """Labels y - alpha (y - 1/K), as in "Logit squeezing" and as Keras' `label_smoothing`: mass alpha (K-1) / K."""
@@ -67,8 +63,5 @@ class LabelSmoothing(keras.losses.Loss):
         """Labels that leave `probability` on the true class, as in "Adversarial vertex mixup": mass 1 - probability."""
         return cls(soft_labels.mass_from_true_class_probability(probability), **options)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return label_smoothing(soft_labels.recast(y_true, y_pred), y_pred, mass=self.mass)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mass": self.mass}
+    def target(self, y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return other_classes(y, logits)

@@ -1,13 +1,24 @@
-"""Weight decay on the kernels of a model that exists already: what the papers compare with adversarial training."""
+"""Weight decay on the kernels of a model that exists already: what the papers compare with adversarial training.
+
+| source | penalty on a kernel w | here |
+|---|---|---|
+| feature smoothing, L_wd | lambda ||w||_2^2 | `add_weight_decay(model, l2=lambda)` |
+| "Adversarial training versus weight decay", eq. 4 | lambda ||w||_2 | `regularize_kernels(model, L2Norm(lambda))` |
+| the same, eq. 8 | lambda ||w||_1 | `add_weight_decay(model, l1=lambda)` |
+| its program, L2 of logistic regression | (lambda / 2) ||w||_2^2 | `add_weight_decay(model, l2=lambda / 2)` |
+| its program, L1 of logistic regression | lambda mean |w| | `regularize_kernels(model, MeanL1(lambda))` |
+
+Its program is what the authors released, logistic/logistic.py of uoguelph-mlrg/adversarial_training_vs_weight_decay.
+There the L1 of lambda = 3.25 on 784 weights is eq. 8 with lambda = 3.25 / 784 = 0.0041.
+"""
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any
 
 import keras
 
+from tfadv.losses.parameters import check_weight
 from tfadv.validation import UserError
 
 # Layer attribute -> names of the variables that it governs. DepthwiseConv calls its variable "kernel".
@@ -18,6 +29,8 @@ _GOVERNED = {
     "pointwise_regularizer": ("pointwise_kernel",),
     "recurrent_regularizer": ("recurrent_kernel",),
 }
+
+_REMARK = "it multiplies the penalty on the weights"
 
 
 @keras.saving.register_keras_serializable("tfadv")
@@ -36,7 +49,7 @@ class L2Norm(keras.regularizers.Regularizer):
     """
 
     def __init__(self, weight: float) -> None:
-        self.weight = _strength("weight", weight)
+        self.weight = check_weight(weight, remark=_REMARK)
 
     def __call__(self, x: Any) -> Any:
         squares = keras.ops.sum(keras.ops.square(x))
@@ -48,12 +61,37 @@ class L2Norm(keras.regularizers.Regularizer):
         return {"weight": self.weight}
 
 
+@keras.saving.register_keras_serializable("tfadv")
+class MeanL1(keras.regularizers.Regularizer):
+    """weight * mean |w| of one kernel: L1 in the released program of "Adversarial training versus weight decay".
+
+    It is `keras.regularizers.L1(weight / n)` for a kernel of n entries, so that with several kernels a large one is
+    decayed less for each entry. Use it with `regularize_kernels(model, MeanL1(3.25))`, or as the `kernel_regularizer`
+    of a layer.
+
+    Args:
+        weight: >= 0, loss units for each unit of the mean.
+
+    Raises:
+        UserError: `weight` negative or not finite.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = check_weight(weight, remark=_REMARK)
+
+    def __call__(self, x: Any) -> Any:
+        return self.weight * keras.ops.mean(keras.ops.abs(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"weight": self.weight}
+
+
 def add_weight_decay(model: keras.Model, l1: float = 0.0, l2: float = 0.0) -> keras.Model:
     """Adds l1 sum |w| + l2 sum w^2 over all kernels to the training loss of `model`.
 
     Feature smoothing, L_wd = L + lambda ||w||_2^2 (l2 = lambda; there is no half, so that a source that prints
     (lambda / 2) ||w||^2 needs l2 = lambda / 2); eq. 8 of "Adversarial training versus weight decay",
-    L + lambda ||w||_1 (l1 = lambda). For that paper's eq. 4, lambda ||w||_2, see `L2Norm`.
+    L + lambda ||w||_1 (l1 = lambda). For that paper's other forms see `L2Norm` and `MeanL1`.
 
     Args:
         model: see `regularize_kernels`, which this calls.
@@ -65,7 +103,7 @@ def add_weight_decay(model: keras.Model, l1: float = 0.0, l2: float = 0.0) -> ke
     Raises:
         UserError: a negative strength, both zero, or a model that `regularize_kernels` refuses.
     """
-    l1, l2 = _strength("l1", l1), _strength("l2", l2)
+    l1, l2 = check_weight(l1, "l1", _REMARK), check_weight(l2, "l2", _REMARK)
     if l1 == 0.0 and l2 == 0.0:
         raise UserError("l1 or l2 must be positive, got 0 for both; leave the call out to train without weight decay")
     return regularize_kernels(model, keras.regularizers.L1L2(l1=l1, l2=l2))
@@ -127,10 +165,3 @@ def regularize_kernels(model: keras.Model, regularizer: keras.regularizers.Regul
     if getattr(model, "test_function", None) is not None:
         model.make_test_function(force=True)
     return model
-
-
-def _strength(name: str, value: Any) -> float:
-    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
-    if not 0.0 <= number < math.inf:
-        raise UserError(f"{name} must be a finite number >= 0, got {value!r}; it multiplies the penalty on the weights")
-    return number
