@@ -34,6 +34,9 @@ _PEERS = flags.DEFINE_list("peers", None, f"Compares strength with these librari
 _ATTACKS = flags.DEFINE_list("attacks", "fgm,bim,pgd,mim", "Attacks that are compared; a wrong name lists all.")
 _SOURCE = flags.DEFINE_string("autoattack_source", None, "A clone of github.com/fra31/auto-attack, also compared with.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Of a comparison of strength.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 1, "Runs of each side, where two libraries draw different random numbers.", lower_bound=1
+)
 _NAME = flags.DEFINE_string("name", None, "What the record calls the model; default its path.")
 _OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons as JSON; strength with README.md beside it.")
 
@@ -66,7 +69,7 @@ def main(argv: list[str]) -> None:
             norm=_NORM.value,
             seed=_SEED.value,
         )
-        strength = comparison.compare(model, x, y, configs, peers, batch_size=_BATCH_SIZE.value)
+        strength = comparison.compare(model, x, y, configs, peers, batch_size=_BATCH_SIZE.value, seeds=_SEEDS.value)
         print(comparison.table(strength))
         failing = [f"{row.attack} with {row.peer}: {row.verdict}" for row in strength.rows if row.verdict != "passes"]
         values, complaint = strength.to_dict(), f"the comparison fails: {'; '.join(failing)}" if failing else ""

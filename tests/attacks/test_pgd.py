@@ -142,6 +142,12 @@ class TestUnitPoints:
         assert size.max() > 0.8
         assert len(np.unique(starts)) == starts.size
 
+    def test_their_l2_lengths_are_uniform_and_not_crowded_at_the_surface(self):
+        starts = self.drawn(list(range(200)), [0] * 200, norm="l2")
+        deciles = np.quantile(np.sqrt((starts**2).sum(axis=(1, 2, 3))), [0.1, 0.5, 0.9])
+        # Four standard errors of a quantile of 200 numbers: 4 sqrt(q (1 - q) / 200).
+        np.testing.assert_allclose(deciles, [0.1, 0.5, 0.9], atol=0.15)
+
     def test_an_example_has_the_same_start_in_every_company(self):
         whole = self.drawn([0, 1, 2, 3], [0, 0, 1, 0])
         np.testing.assert_array_equal(self.drawn([3, 2], [0, 1]), whole[[3, 2]])

@@ -33,8 +33,8 @@ def only_row(model, examples, config, peer, **options):
 
 
 def made(**changes):
-    same = {"attack": "a", "peer": "p", "examples": 1000, "success": 0.5, "peer_success": 0.5, "seconds": 1.0}
-    rest = {"distance": None, "peer_distance": None, "share_of_equal_flags": None, "differs": None, "peer_seconds": 2.0}
+    same = {"attack": "a", "peer": "p", "examples": 1000, "success": 0.5, "peer_success": 0.5}
+    rest = {"distance": None, "peer_distance": None, "share_of_equal_flags": None, "differs": None}
     return Row(**{**same, **rest, **changes})
 
 
@@ -44,6 +44,8 @@ def made(**changes):
         ({}, "passes"),
         ({"success": 0.9, "peer_success": 0.902}, "passes"),
         ({"success": 0.9, "peer_success": 0.903}, "WEAKER"),
+        ({"success": 0.9, "peer_success": 0.908, "seeds": 4, "error": 0.003}, "passes"),
+        ({"success": 0.9, "peer_success": 0.909, "seeds": 4, "error": 0.003}, "WEAKER"),
         ({"distance": 1.02, "peer_distance": 1.0}, "passes"),
         ({"distance": 1.021, "peer_distance": 1.0}, "WEAKER"),
         ({"distance": math.inf, "peer_distance": 1.0}, "WEAKER"),
@@ -174,7 +176,7 @@ def test_the_table_shows_every_number_and_note():
     rows = (made(distance=0.5, peer_distance=math.inf), made(peer="q", differs="it overshoots", success=0.1))
     text = table(Strength(rows, (), {"tfadv": "1", "other": "2"}))
     lines = text.splitlines()
-    assert lines[1].split() == ["a", "p", "1000", "50.00%", "50.00%", "0.5", "inf", "1.0", "2.0", "passes"]
+    assert lines[1].split() == ["a", "p", "1000", "1", "50.00%", "50.00%", "0.5", "inf", "passes"]
     assert lines[2].split()[1] == "q*"
     assert lines[2].endswith("WEAKER")
     assert lines[3:] == ["* a, q: it overshoots", "tfadv 1, other 2"]
@@ -201,3 +203,29 @@ def test_cleverhans_is_compared_with(linear_net, examples):
     strength = compare(linear_net, examples.x, examples.y, configs, peers, report=lambda _: None)
     assert [(row.verdict, row.share_of_equal_flags) for row in strength.rows] == [("passes", 1.0)] * 2
     assert "cleverhans" in strength.versions
+
+
+def test_where_both_draw_their_own_numbers_means_over_seeds_are_compared(linear_net, examples):
+    """The peer fools the first 5, 6 and 7 examples: by its seeds 3, 4 and 5."""
+    fooled = np.roll(examples.x, 1, axis=0)
+    seeds = []
+
+    def attack(model, x, y, config, start):
+        seeds.append(config.seed)
+        return np.where(np.arange(len(x))[:, None, None, None] < config.seed + 2, fooled, x)
+
+    config = Pgd(epsilon=1.0, step_size=0.0, steps=1, seed=3)
+    row = only_row(linear_net, examples, config, peer_of("Pgd", attack), seeds=3)
+    assert seeds == [3, 4, 5]
+    assert row.seeds == 3
+    single = [
+        only_row(linear_net, examples, dataclasses.replace(config, seed=seed), peer_of("Pgd", attack))
+        for seed in (3, 4, 5)
+    ]
+    own, shares = [each.success for each in single], [each.peer_success for each in single]
+    assert 0 < shares[0] < shares[2] <= 7 / 40
+    assert row.success == pytest.approx(np.mean(own))
+    assert row.peer_success == pytest.approx(np.mean(shares))
+    assert row.error == pytest.approx(np.sqrt((np.var(own, ddof=1) + np.var(shares, ddof=1)) / 3))
+    shared = only_row(linear_net, examples, config, peer_of("Pgd", attack, takes_start=("Pgd",)), seeds=3)
+    assert (shared.seeds, shared.error) == (1, None)

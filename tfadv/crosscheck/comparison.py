@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -33,6 +32,8 @@ SMALLEST_SHARE_OF_EQUAL_FLAGS = 0.995
 _ACROSS = 1e-3
 # Attacks that two libraries repeat example by example from one start.
 _REPEATABLE = ("Fgm", "Mim", "Pgd")
+# Attacks whose success depends on random numbers, of which two libraries draw different ones.
+_RANDOM = ("Apgd", "AutoAttack", "HopSkipJump", "Pgd", "Spsa", "Square")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Row:
     Attributes:
         attack, peer: which.
         examples: how many, N.
-        success, peer_success: share of successes.
+        success, peer_success: share of successes; the mean over the seeds.
+        seeds: how many runs each side had; 1 where no random numbers are drawn, or both drew the same.
+        error: standard error of the difference of the two means, from the spread over the seeds; None for one seed.
         distance, peer_distance: median distance of all N, where a failure is infinitely far; None unless the attack
             looks for the closest adversarial example.
         share_of_equal_flags: of examples that both fool, or both do not, from one start by the last iterate; None
             where the start or the algorithm differs.
         differs: in what the peer's algorithm departs from ours, if it does.
-        seconds, peer_seconds: wall time, tracing included; no measure of speed.
     """
 
     attack: str
@@ -60,14 +62,15 @@ class Row:
     peer_distance: float | None
     share_of_equal_flags: float | None
     differs: str | None
-    seconds: float
-    peer_seconds: float
+    seeds: int = 1
+    error: float | None = None
 
     @property
     def strong(self) -> bool:
-        """At most 0.2 points of success, and 2% of the median distance, behind the peer."""
+        """At most 0.2 points of success (and two standard errors), and 2% of the median distance, behind the peer."""
         # Differences of shares are rounded: 0.998 - 1.0 is a hair below -0.002.
-        if self.success - self.peer_success < -LARGEST_LOSS_OF_SUCCESS - 1e-9:
+        allowed = LARGEST_LOSS_OF_SUCCESS + 2 * (self.error or 0.0) + 1e-9
+        if self.success - self.peer_success < -allowed:
             return False
         if self.distance is None or self.peer_distance is None:
             return True
@@ -127,6 +130,7 @@ def compare(
     peers: Mapping[str, Peer],
     *,
     batch_size: int = 250,
+    seeds: int = 1,
     report: Callable[[str], Any] = lambda text: print(text, file=sys.stderr),
 ) -> Strength:
     """Runs every attack by us and by every peer that has it.
@@ -138,6 +142,8 @@ def compare(
         configs: of `tfadv.attacks`; `ours.configs` makes them from names.
         peers: those of `tfadv.crosscheck.PEERS`, or `published_autoattack.peer(folder)`.
         batch_size: of all libraries.
+        seeds: runs of each side, with seeds from the config's on, where two libraries draw different random numbers:
+            one run may differ from the next by a point. The last run is what distances are taken from.
         report: told what is being done.
 
     Raises:
@@ -153,11 +159,11 @@ def compare(
             missing.append((attack, "all", "none of them has such an attack"))
             continue
         report(f"{attack}: tfadv, {len(examples.x)} images")
-        mine = _entry(examples, config)
+        mine = [_entry(examples, config)]
         for name, peer in having.items():
             report(f"{attack}: {peer.name}")
             try:
-                rows.append(_row(examples, mine, peer, loaded[name]))
+                rows.append(_row(examples, mine, peer, loaded[name], seeds))
             except NotShared as reason:
                 missing.append((attack, peer.name, str(reason)))
             except Exception as error:  # A peer that fails is a result, and the others are still to be run.
@@ -174,54 +180,60 @@ class _Entry:
     start: np.ndarray | None
     success: np.ndarray
     distance: np.ndarray
-    seconds: float
     last_success: np.ndarray | None  # Of the last iterate, as peers return it; None where it need not repeat theirs.
 
 
 def _entry(examples: Examples, config: Any) -> _Entry:
     labels = examples.labels(config)
     start = ours.random_start(examples.predict, config, examples.x, labels)
-    x_adv, seconds = _timed(_ours(examples, config), examples.x, labels, start, None)
+    x_adv = _in_float32(_ours(examples, config), examples.x, labels, start, None)
     success, distance = examples.judge(config, x_adv)
     last_success = None
     if type(config).__name__ in _REPEATABLE:
         last_success, last = success, ours.last_iterate(config)
         if last != config:
             last_success, _ = examples.judge(last, _ours(examples, last)(examples.x, labels, start, None))
-    return _Entry(config, labels, start, success, distance, seconds, last_success)
+    return _Entry(config, labels, start, success, distance, last_success)
 
 
-def _row(examples: Examples, mine: _Entry, peer: Peer, model: Any) -> Row:
-    """The row of our result and this peer's.
+def _row(examples: Examples, mine: list[_Entry], peer: Peer, model: Any, seeds: int) -> Row:
+    """The row of our result and this peer's. `mine` has the runs so far, by seed, and receives those that are missing.
 
     Raises:
         NotShared: the peer has no attack of these settings.
     """
-    config, kind = mine.config, type(mine.config).__name__
-    attack = peer.attack(config)
-    start = mine.start if kind in peer.takes_start else None
-    x_adv, seconds = _timed(attack, model, examples.x, mine.labels, config, start, examples.batch_size)
-    success, distance = examples.judge(config, x_adv)
-    closest, equal = ours.looks_for_the_closest(config), None
-    if closest:
-        further = np.clip(x_adv + _ACROSS * (x_adv - examples.x), *config.bounds)
-        across, longer = examples.judge(config, further)
-        success, distance = success | across, np.where(success, distance, longer)
-    one_start = mine.start is None or start is not None
-    if mine.last_success is not None and one_start and kind not in peer.differs:
-        equal = float((mine.last_success == success).mean())
+    first = mine[0]
+    config, kind = first.config, type(first.config).__name__
+    one_start = kind not in _RANDOM or (kind in _REPEATABLE and (first.start is None or kind in peer.takes_start))
+    seeds = 1 if one_start else seeds
+    while len(mine) < seeds:
+        mine.append(_entry(examples, dataclasses.replace(config, seed=config.seed + len(mine))))
+    closest, equal, shares = ours.looks_for_the_closest(config), None, []
+    for entry in mine[:seeds]:
+        start = entry.start if kind in peer.takes_start else None
+        attack = peer.attack(entry.config)
+        x_adv = _in_float32(attack, model, examples.x, entry.labels, entry.config, start, examples.batch_size)
+        success, distance = examples.judge(entry.config, x_adv)
+        if closest:
+            further = np.clip(x_adv + _ACROSS * (x_adv - examples.x), *config.bounds)
+            across, longer = examples.judge(config, further)
+            success, distance = success | across, np.where(success, distance, longer)
+        shares.append(success.mean())
+    if first.last_success is not None and one_start and kind not in peer.differs:
+        equal = float((first.last_success == success).mean())
+    own = [entry.success.mean() for entry in mine[:seeds]]
     return Row(
         attack=ours.describe(config),
         peer=peer.name,
         examples=len(examples.x),
-        success=float(mine.success.mean()),
-        peer_success=float(success.mean()),
-        distance=_median(mine.success, mine.distance) if closest else None,
+        success=float(np.mean(own)),
+        peer_success=float(np.mean(shares)),
+        distance=_median(mine[seeds - 1].success, mine[seeds - 1].distance) if closest else None,
         peer_distance=_median(success, distance) if closest else None,
         share_of_equal_flags=equal,
         differs=peer.differs.get(kind),
-        seconds=mine.seconds,
-        peer_seconds=seconds,
+        seeds=seeds,
+        error=math.sqrt((np.var(own, ddof=1) + np.var(shares, ddof=1)) / seeds) if seeds > 1 else None,
     )
 
 
@@ -239,19 +251,19 @@ def versions(peers: Iterable[Peer]) -> dict[str, str]:
 
 def table(strength: Strength) -> str:
     """The comparison as plain text, with what differs, what was not compared and why, and the versions."""
-    head = ("attack", "peer", "N", "success", "peer's", "distance", "peer's", "flags equal", "s", "peer's", "")
+    head = ("attack", "peer", "N", "seeds", "success", "peer's", "+-", "distance", "peer's", "flags equal", "")
     rows = [
         (
             row.attack,
             row.peer + ("*" if row.differs else ""),
             str(row.examples),
+            str(row.seeds),
             f"{row.success:.2%}",
             f"{row.peer_success:.2%}",
+            "" if row.error is None else f"{row.error:.2%}",
             "" if row.distance is None else f"{row.distance:.4g}",
             "" if row.peer_distance is None else f"{row.peer_distance:.4g}",
             "" if row.share_of_equal_flags is None else f"{row.share_of_equal_flags:.2%}",
-            f"{row.seconds:.1f}",
-            f"{row.peer_seconds:.1f}",
             row.verdict,
         )
         for row in strength.rows
@@ -276,7 +288,6 @@ def _median(success: np.ndarray, distance: np.ndarray) -> float:
     return float(np.median(np.where(success, distance, np.inf)))
 
 
-def _timed(run: Callable[..., np.ndarray], *arguments: Any) -> tuple[np.ndarray, float]:
+def _in_float32(run: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
     with devices.matrix_products(bfloat16=False):
-        began = time.perf_counter()
-        return run(*arguments), time.perf_counter() - began
+        return run(*arguments)
