@@ -14,6 +14,9 @@ def compiled(
 ) -> Any:
     """Binds an attack to a model and compiles it.
 
+    Inside the scope of a `tf.distribute` strategy, where the model should be loaded too, the attack runs on all its
+    replicas, with the results of one device.
+
     Args:
         model: a Keras model, a SavedModel, or any callable from images in [0, 1] to logits; its variables are not
             touched, and it runs in inference mode.

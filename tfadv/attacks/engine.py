@@ -16,6 +16,7 @@ from tfadv import devices
 from tfadv.attacks import search
 from tfadv.attacks.search import Attack
 from tfadv.attacks.slots import Outcome, Session
+from tfadv.attacks.spread import gathered, place_of, replicas_here, spread
 from tfadv.models.predictor import predictor
 from tfadv.validation import UserError, check_images, check_labels, check_logits
 
@@ -48,7 +49,10 @@ class Programs:
 
 
 class CompiledAttack:
-    """An attack bound to a model; `tfadv.attacks.compiled` makes it and says what the arguments are."""
+    """An attack bound to a model; `tfadv.attacks.compiled` makes it and says what the arguments are.
+
+    Made inside `strategy.scope()`, it runs on all replicas of that `tf.distribute` strategy.
+    """
 
     def __init__(self, model: Any, config: Attack, *, jit: str, precision: str, batch_size: int | None) -> None:
         if not isinstance(config, Attack):
@@ -64,7 +68,9 @@ class CompiledAttack:
         # Nothing here needs AutoGraph, which would hide the type of an error that arises while a model is traced.
         plain: dict[str, Any] = {"autograph": False}
         options = {**plain, "jit_compile": True} if devices.wants_xla(jit) else plain
+        self._strategy = strategy = tf.distribute.get_strategy()
 
+        # Untyped, because tf.function hides types; structures arrive as plain tuples.
         @tf.function(**options)
         def advance(problem, state, until):  # type: ignore[no-untyped-def]
             return search.advance(config, self._predict, search.Problem(*problem), search.State(*state), until)
@@ -76,6 +82,10 @@ class CompiledAttack:
         @tf.function(**options)
         def follow(problem, state, measured, until):  # type: ignore[no-untyped-def]
             return search.follow(config, search.Problem(*problem), search.State(*state), measured, until)
+
+        searching = [advance, measure, follow]
+        if replicas_here(strategy) > 1:
+            searching = [tf.function(spread(each, strategy), **plain) for each in searching]
 
         # These three run outside XLA, which would draw other random numbers and compile anew for every batch size.
         @tf.function(**plain)
@@ -91,7 +101,7 @@ class CompiledAttack:
             logits = self._predict(x_adv)
             return (*config.judge(search.Problem(*problem), x_adv, logits), logits)
 
-        self._advance, self._measure, self._follow = map(Programs, (advance, measure, follow))
+        self._advance, self._measure, self._follow = map(Programs, searching)
         self._draw, self._begin, self._judge = (Programs(each, any_batch=True) for each in (draw, begin, judge))
 
     @property
@@ -198,4 +208,26 @@ class CompiledAttack:
         index = np.arange(len(x)) if index is None else np.asarray(index)
         if index.shape != (len(x),):
             raise UserError(f"index must hold one number for each of the {len(x)} images, got shape {index.shape}")
-        return Session(self, x, y, start, index.astype(np.int32), progress, state).run()
+        index = index.astype(np.int32)
+        number, processes = place_of(self._strategy)
+        # Fewer examples than processes: each process does them all.
+        if processes == 1 or len(x) < processes:
+            return Session(self, x, y, start, index, progress, state).run()
+        own = np.arange(number, len(x), processes)
+        start = None if start is None else start[own]
+        state = None if state is None else f"{os.fspath(state)}.{number}"
+        found = Session(self, x[own], y[own], start, index[own], progress, state).run()
+
+        def everywhere(values: np.ndarray) -> np.ndarray:
+            return gathered(self._strategy, values)
+
+        order = np.argsort(everywhere(own))
+        gradients, queries = everywhere(np.array([[found.gradient_evaluations, found.queries]])).sum(axis=0)
+        return Outcome(
+            everywhere(found.x_adv)[order],
+            everywhere(found.adversarial)[order],
+            everywhere(found.ever_adversarial)[order],
+            int(gradients),
+            int(queries),
+            found.precision,
+        )

@@ -54,7 +54,7 @@ class DisturbLabel(Augmentation):
 
 
 def disturb_label(x: Any, y: Any, *, config: DisturbLabel, seed: Any) -> Pair:
-    """Labels drawn from P(y) = 1 - rate (K-1) / K, P(k) = rate / K for each other class, independently (section 3).
+    """Labels drawn from P(y) = 1 - rate (K-1) / K, P(k) = rate / K for each other class.
 
     The uniform draw may hit the true class, so that only the share rate (K-1) / K of the labels becomes wrong. The mean
     label is that of label smoothing, `LabelSmoothing.from_uniform_mixture(rate, K)`, and cross-entropy is linear in it.
