@@ -65,10 +65,10 @@ def small_net():
     """
     from tfadv import models
 
-    def build(classes: int = 10, seed: int = 0) -> keras.Model:
+    def build(classes: int = 10, seed: int = 0, shape: tuple[int, ...] = (28, 28, 1)) -> keras.Model:
         glorot = [keras.initializers.GlorotUniform(seed=2 * seed + number) for number in range(2)]
         layers = [
-            keras.Input((28, 28, 1)),
+            keras.Input(shape),
             keras.layers.Conv2D(4, 4, strides=4, activation="leaky_relu", kernel_initializer=glorot[0]),
             keras.layers.Flatten(),
             keras.layers.Dense(classes, dtype="float32", kernel_initializer=glorot[1]),

@@ -17,10 +17,11 @@ from tfadv import files, models, training
 from tfadv.attacks import Pgd
 from tfadv.augment import GaussianNoise
 from tfadv.losses import LogitSqueezing
-from tfadv.training import Experiment
+from tfadv.training import Experiment, loop, pipeline, record
+from tfadv.training import experiment as experiments
 from tfadv.validation import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,9 @@ KILLED = """
 import os, signal, sys
 import tensorflow as tf
 from tfadv import training
+from tfadv.training import pipeline
 from tests_of_resuming import EXPERIMENT
-batches = training.batches
+batches = pipeline.batches
 
 def killing_at_step_27(experiment, x, y, start, stop):
     def kill(step):
@@ -90,7 +92,7 @@ def killing_at_step_27(experiment, x, y, start, stop):
 
     return batches(experiment, x, y, start, stop).enumerate(start).map(guarded)
 
-training.batches = killing_at_step_27
+pipeline.batches = killing_at_step_27
 training.run(EXPERIMENT, sys.argv[1], checkpoint_every=10)
 """
 # The module that both processes take the experiment from: a real network, and every part that draws numbers.
@@ -138,7 +140,7 @@ def test_a_finished_run_grows_to_the_run_that_was_long_from_the_start(forty, fin
 def test_a_finished_run_is_not_trained_again_nor_cut_down_when_asked_for_fewer_steps(
     forty, copy, finished, monkeypatch
 ):
-    monkeypatch.setattr(training, "batches", None)  # any training would call it
+    monkeypatch.setattr(loop.Loop, "run", None)  # any training would call it
     for steps in (40, 30):
         assert resume(dataclasses.replace(forty, steps=steps), copy) == [f"resumed at step 40 of {steps}"]
         assert_same_run(copy, finished)
@@ -151,7 +153,7 @@ def test_a_kill_between_the_last_row_and_the_last_checkpoint_changes_nothing(
 ):
     """Whichever of the two is written first: killed at that point of the last span, the run ends as it should."""
     owner, name = {
-        "the row": (training._Log, "append"),
+        "the row": (record.Log, "append"),
         "the checkpoint": (tf.train.CheckpointManager, "save"),
     }[where]
     original, calls = getattr(owner, name), []
@@ -227,11 +229,12 @@ def test_a_folder_in_which_a_run_is_at_work_is_refused(forty, copy):
 
 def test_a_folder_written_before_a_field_existed_has_the_default_of_that_field(forty, copy):
     written = json.loads((copy / "experiment.json").read_text())
-    del written["experiment"]["ramp_steps"]
+    for field in ("average", "decay", "method", "momentum", "nesterov", "validation"):
+        del written["experiment"][field]
     (copy / "experiment.json").write_text(json.dumps(written))
     assert resume(forty, copy) == ["resumed at step 40 of 40"]
-    with pytest.raises(UserError, match=r"\(ramp_steps: 0 there, 5 now\)"):
-        resume(dataclasses.replace(forty, ramp_steps=5), copy)
+    with pytest.raises(UserError, match=r"\(average: None there, 0.9 now, decay: \[\] there, \[\[5, 0.1\]\] now\)"):
+        resume(dataclasses.replace(forty, average=0.9, decay=((5, 0.1),)), copy)
 
 
 @pytest.mark.parametrize("text", ["{half", "[]", "{}", '{"experiment": []}'])
@@ -245,7 +248,7 @@ def test_a_folder_whose_description_is_damaged_is_refused(forty, tmp_path, text)
 def test_a_loss_that_is_no_number_ends_the_run_with_step_and_remedy_and_keeps_the_checkpoint(forty, tmp_path):
     wild = dataclasses.replace(forty, optimizer="sgd", learning_rate=1e30)
     with pytest.raises(
-        UserError, match=r"the loss is (nan|inf) at step 10: lower learning_rate=1e\+30 or use"
+        UserError, match=r"the loss on the examples is (nan|inf) at step 2: lower learning_rate=1e\+30 or use"
     ) as error:
         resume(wild, tmp_path / "wild")
     assert "is kept" not in str(error.value)
@@ -254,10 +257,10 @@ def test_a_loss_that_is_no_number_ends_the_run_with_step_and_remedy_and_keeps_th
     resume(dataclasses.replace(forty, steps=10), tmp_path / "sane")
     (tmp_path / "sane" / "metrics.json").unlink()
     poisoned = dataclasses.replace(forty, steps=20)
-    original = training.batches
+    original = pipeline.batches
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "batches", lambda *args: original(*args).map(lambda x, y: (x * 3e38, y)))
-        with pytest.raises(UserError, match=r"at step 20: .*; the checkpoint of step 10 is kept in "):
+        patch.setattr(pipeline, "batches", lambda *args: original(*args).map(lambda x, y: (x * 3e38, y)))
+        with pytest.raises(UserError, match=r"at step 11: .*; the checkpoint of step 10 is kept in "):
             resume(poisoned, tmp_path / "sane")
     assert [row["step"] for row in rows_of(tmp_path / "sane")] == [10]
     assert resume(poisoned, tmp_path / "sane")[0] == "resumed at step 10 of 20"
@@ -266,7 +269,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_step_and_remedy_and_keeps_th
 def test_a_run_whose_loss_scaling_skipped_updates_resumes_at_its_step_and_not_at_their_number(small_net, tmp_path):
     """A loss scale of 2^40 overflows float16 until it was halved a few dozen times; those steps update nothing."""
     experiment = Experiment("digits", small_net, batch_size=10, steps=60, limit=60, precision="mixed_float16")
-    build, trainees = training.build, []
+    build, trainees = experiments.build, []
 
     def overflowing(trained):
         trainees.append(build(trained))
@@ -274,7 +277,7 @@ def test_a_run_whose_loss_scaling_skipped_updates_resumes_at_its_step_and_not_at
         return trainees[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build", overflowing)
+        patch.setattr(experiments, "build", overflowing)
         resume(dataclasses.replace(experiment, steps=50), tmp_path / "grown")
         resume(experiment, tmp_path / "straight")
     assert 0 < int(trainees[-1].optimizer.iterations) < 60
