@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfadv.adversarial import AdversarialTraining
-from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks import Fgm, Mim, Pgd
+from tfadv.losses import LabelSmoothing
 from tfadv.validation import UserError
 
 LAYERS = keras.layers
@@ -17,9 +18,9 @@ SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 PGD = Pgd(epsilon=0.1, step_size=0.05, steps=2)
 
 
-def compiled(classifier, attack=PGD, *, rate=0.1, loss=SPARSE, metrics=("accuracy",), jit_compile=False, seed=0):
+def compiled(classifier, attack=PGD, *, rate=0.1, loss=SPARSE, metrics=("accuracy",), seed=0, **options):
     model = AdversarialTraining(classifier, attack, seed=seed)
-    model.compile(keras.optimizers.SGD(rate), loss, metrics=list(metrics), jit_compile=jit_compile)
+    model.compile(keras.optimizers.SGD(rate), loss, metrics=list(metrics), **{"jit_compile": False, **options})
     return model
 
 
@@ -163,29 +164,20 @@ class TestCraft:
 @pytest.mark.parametrize("attack", [PGD, Pgd(epsilon=0.3, step_size=0.1, steps=2, norm="l2", objective="margin")])
 def test_integer_and_one_hot_labels_train_the_same_weights(attack):
     first, second, third = net(), net(), net()
-    compiled(first, attack).fit(X, Y, batch_size=5, epochs=2, shuffle=False, verbose=0)
-    compiled(second, attack).fit(X, Y[:, None], batch_size=5, epochs=2, shuffle=False, verbose=0)
     dense = keras.losses.CategoricalCrossentropy(from_logits=True)
-    compiled(third, attack, loss=dense).fit(X, np.eye(3)[Y], batch_size=5, epochs=2, shuffle=False, verbose=0)
+    for classifier, labels, loss in ((first, Y, SPARSE), (second, Y[:, None], SPARSE), (third, np.eye(3)[Y], dense)):
+        model = compiled(classifier, attack, loss=loss, run_eagerly=True)
+        model.fit(X, labels, batch_size=5, epochs=2, shuffle=False, verbose=0)
     same(first, second, atol=1e-6)
     same(first, third, atol=1e-6)
     assert np.abs(first.get_weights()[0] - net().get_weights()[0]).max() > 1e-3
 
 
-@pytest.mark.slow
-def test_xla_takes_the_same_step():
-    """From the image itself: XLA draws other starts from the same seed."""
-    attack = Pgd(epsilon=0.1, step_size=0.05, steps=2, random_start=False)
-    xla, graph = net(), net()
-    for classifier, jit_compile in ((xla, True), (graph, False)):
-        compiled(classifier, attack, jit_compile=jit_compile).train_on_batch(X, Y)
-    same(xla, graph, atol=1e-5)
-
-
 def test_two_runs_are_identical_and_another_seed_is_another_run():
     first, second, other = net(), net(), net()
     for classifier, seed in ((first, 0), (second, 0), (other, 1)):
-        compiled(classifier, seed=seed).fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0)
+        model = compiled(classifier, seed=seed, run_eagerly=True)
+        model.fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0)
     same(first, second)
     assert np.abs(first.get_weights()[0] - other.get_weights()[0]).max() > 1e-6
 
@@ -256,3 +248,111 @@ def test_what_is_no_attack_is_refused():
 def test_a_negative_ramp_is_refused():
     with pytest.raises(UserError, match="ramp_steps must be >= 0, got -1"):
         AdversarialTraining(net(), PGD, ramp_steps=-1)
+
+
+# The mixture, the labels that are attacked, and the attacks.
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.25, 1.0])
+def test_clean_and_adversarial_losses_are_mixed_by_equation_1(linear_model, kappa):
+    """kappa L(x) + (1 - kappa) L(x_adv), whose gradient is mixed alike; penalties of the layers count once."""
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    linear_model.layers[-1].kernel.regularizer = keras.regularizers.L2(0.25)
+    (_, clean, clean_gradient), (_, loss, gradient) = worked_by_hand(kernel, 0.0), worked_by_hand(kernel, 0.1)
+    model = AdversarialTraining(linear_model, Fgm(epsilon=0.1), clean_weight=kappa)
+    model.compile(keras.optimizers.SGD(0.1), SPARSE, run_eagerly=True)
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    expected = kappa * clean.mean() + (1 - kappa) * loss.mean() + 0.25 * (kernel**2).sum()
+    assert float(logs["loss"]) == pytest.approx(expected, rel=1e-5)
+    mixed = kappa * clean_gradient + (1 - kappa) * gradient + 0.5 * kernel
+    np.testing.assert_allclose(linear_model.get_weights()[0], kernel - 0.1 * mixed, atol=1e-6)
+
+
+def test_kappa_1_is_what_fit_does_with_the_classifier_itself():
+    plain, mixture = net(), net()
+    model = AdversarialTraining(mixture, PGD, clean_weight=1.0)
+    for each in (plain, model):
+        each.compile(keras.optimizers.Adam(0.01), SPARSE, jit_compile=False)
+        each.fit(X, Y, batch_size=5, epochs=2, shuffle=False, verbose=0)
+    same(mixture, plain, atol=1e-7)
+
+
+def test_predicted_labels_are_those_of_the_clean_image_and_the_update_keeps_the_true_ones():
+    """On a classifier that errs, the attack leaves from the class that it says; the loss is that of y."""
+    wrong = net()(X).numpy().argmax(axis=1).astype(np.int32)
+    other = (wrong + 1) % 3
+    predicted = AdversarialTraining(net(), PGD, labels="predicted")
+    true = AdversarialTraining(net(), PGD)
+    found = predicted.craft(tf.constant(X), tf.constant(other), 0)
+    np.testing.assert_array_equal(found, true.craft(tf.constant(X), tf.constant(wrong), 0))
+    assert np.abs(found - true.craft(tf.constant(X), tf.constant(other), 0)).max() > 0.05
+    loss = float(SPARSE(other, predicted.classifier(found)))
+    predicted.compile(keras.optimizers.SGD(0.1), SPARSE, run_eagerly=True)
+    assert float(predicted.train_on_batch(X, other)) == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attack", "size"),
+    [
+        (Mim(epsilon=0.2, step_size=0.1, steps=3), lambda delta: np.abs(delta).max(axis=1)),
+        (Pgd(0.2, 0.1, 3, norm="l2", objective="margin"), lambda delta: np.sqrt((delta**2).sum(axis=1))),
+        (Pgd(0.2, 0.1, 3, norm="l1", objective="dlr"), lambda delta: np.abs(delta).sum(axis=1)),
+        (Fgm(0.2, norm="l2", label="predicted"), lambda delta: np.sqrt((delta**2).sum(axis=1))),
+        (Fgm(0.2, scale=0.5), lambda delta: np.abs(delta).max(axis=1)),
+    ],
+    ids=["mim", "l2 margin", "l1 dlr", "l2 predicted", "fast grad l2"],
+)
+def test_every_first_order_attack_stays_in_its_ball_and_follows_the_ramp(attack, size):
+    model = AdversarialTraining(net(), attack, ramp_steps=2)
+    for step, radius in ((0, 0.1), (1, 0.2)):
+        delta = model.craft(tf.constant(X), tf.constant(Y), step).numpy() - X
+        sizes = size(delta.reshape(10, 4))
+        assert sizes.max() <= radius + 1e-6
+        assert sizes.max() > 0.5 * radius
+
+
+def test_momentum_changes_the_way():
+    attack = {"epsilon": 0.3, "step_size": 0.1, "steps": 4}
+    craft = [
+        AdversarialTraining(net(), kind).craft(tf.constant(X), tf.constant(Y), 0)
+        for kind in (Mim(**attack, decay=0.0), Pgd(**attack, random_start=False), Mim(**attack, decay=1.0, norm="l2"))
+    ]
+    np.testing.assert_allclose(craft[0], craft[1], atol=1e-6)
+    assert np.abs(craft[1] - craft[2]).max() > 0.01
+
+
+def test_fast_grad_l2_is_the_attack_of_its_name():
+    """x + clip(scale g / ||g||, +-epsilon), clipped to the box."""
+    attack = Fgm(epsilon=0.2, scale=0.3)
+    classifier = net()
+    with tf.GradientTape() as tape:
+        x = tf.Variable(X)
+        loss = keras.losses.sparse_categorical_crossentropy(Y, classifier(x), from_logits=True)
+    gradient = tape.gradient(loss, x).numpy().reshape(10, 4)
+    step = np.clip(0.3 * gradient / np.linalg.norm(gradient, axis=1, keepdims=True), -0.2, 0.2)
+    expected = np.clip(X.reshape(10, 4) + step, 0, 1).reshape(X.shape)
+    np.testing.assert_allclose(
+        AdversarialTraining(classifier, attack).craft(tf.constant(X), tf.constant(Y), 0), expected, atol=1e-6
+    )
+
+
+def test_label_smoothing_is_the_compiled_loss_and_changes_no_example(linear_model):
+    """The loss at x_adv against q = mass / 2 (1 - y) + (1 - mass) y; x_adv follows y as before."""
+    kernel = linear_model.get_weights()[0].astype(np.float64)
+    corner, *_ = worked_by_hand(kernel, 0.1)
+    p, q = probabilities(corner, kernel), 0.15 + 0.55 * np.eye(3)[Y]
+    model = compiled(linear_model, Fgm(epsilon=0.1), rate=0.5, loss=LabelSmoothing(0.3))
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    assert float(logs["loss"]) == pytest.approx(-(q * np.log(p)).sum(axis=1).mean(), rel=1e-5)
+    np.testing.assert_allclose(linear_model.get_weights()[0], kernel - 0.5 * corner.T @ (p - q) / 10, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_a_mixture_outside_0_to_1_is_refused(value):
+    with pytest.raises(UserError, match=r"clean_weight must lie in \[0, 1\], got"):
+        AdversarialTraining(net(), PGD, clean_weight=value)
+
+
+def test_unknown_labels_are_refused():
+    with pytest.raises(UserError, match=r"labels must be one of \['predicted', 'true'\], got 'false'"):
+        AdversarialTraining(net(), PGD, labels="false")
