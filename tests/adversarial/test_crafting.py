@@ -68,17 +68,22 @@ def test_draws_differ_by_seed_purpose_step_and_example_and_repeat_themselves():
         assert np.abs(draw() - other).max() > 0.1
 
 
-def test_every_replica_draws_for_itself_and_the_first_as_without_a_strategy(monkeypatch):
-    def numbers():
+def test_two_replicas_draw_the_two_halves_of_what_one_device_draws(monkeypatch):
+    def numbers(x):
+        step = tf.constant(2)
         return [
-            crafting.step_seed(5, tf.constant(2)).numpy().tolist(),
-            crafting.uniform(5, crafting.START, tf.constant(2), X, (3,)).numpy().tolist(),
+            crafting.ball_points("linf", 5, step, x).numpy(),
+            crafting.ball_points("l2", 5, step, x).numpy(),
+            crafting.uniform(5, crafting.START, step, x, (3,)).numpy(),
+            crafting.normal(5, crafting.START, step, x).numpy(),
         ]
 
-    alone = numbers()
-    for replica, equal in ((0, True), (1, False)):
+    whole = numbers(X[:4])
+    monkeypatch.setattr(crafting, "replicas", lambda: 2)
+    for replica in (0, 1):
         monkeypatch.setattr(crafting, "replica", lambda replica=replica: tf.constant(replica))
-        assert [one == two for one, two in zip(numbers(), alone, strict=True)] == [equal, equal]
+        for part, both in zip(numbers(X[:2]), whole, strict=True):
+            np.testing.assert_array_equal(part, both[2 * replica : 2 * replica + 2])
 
 
 def test_outside_of_any_replica_the_number_is_0():

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfadv.adversarial.base import AdversarialWrapper, Differentiated, Evaluated, replicas
+from tfadv.adversarial.base import AdversarialWrapper, Differentiated, Evaluated
+from tfadv.adversarial.crafting import replicas
 from tfadv.losses.parameters import check_weight
 from tfadv.validation import UserError
 

@@ -3,7 +3,8 @@
 A method is a `keras.Model` around a classifier. It says how the training examples are crafted (`craft`) and what is
 minimized on them (`objective`); `train_step` does the rest and needs neither `fit` nor its callbacks: a loop over
 `strategy.run(model.train_step, args=(batch,))` trains the same weights. The step's number is `optimizer.iterations`,
-and every random number follows from (seed, step, replica, position in the batch), so a resumed run repeats itself.
+and every random number follows from (seed, step, position in the batch of all replicas), so a resumed run repeats
+itself, and the number of replicas changes nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from tfadv import attacks
+from tfadv.adversarial.crafting import replicas
 from tfadv.attacks.search import Predictor
 from tfadv.validation import UserError
 
@@ -286,8 +288,3 @@ def training_form(attack: Any) -> Any:
         plain = attacks.training_form(dataclasses.replace(attack, label="true", scale=None))
         return plain if attack.label == "true" and attack.scale is None else attack
     return attacks.training_form(attack)
-
-
-def replicas() -> int:
-    """Number of replicas that share a batch; 1 without a strategy."""
-    return tf.distribute.get_strategy().num_replicas_in_sync

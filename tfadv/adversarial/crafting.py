@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfadv import draws
 from tfadv.attacks import search
 from tfadv.attacks.search import Predictor
+from tfadv.balls import BALLS
 
 # Keeps the draws of one step apart.
 START, MIXTURE = 0, 1
@@ -63,9 +64,21 @@ def replica() -> tf.Tensor:
     return tf.cast(0 if context is None else context.replica_id_in_sync_group, tf.int32)
 
 
-def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
-    """int32 [2] for the stateless generators of TensorFlow: another for each step and for each replica."""
-    return tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(seed, tf.int32), replica()]), step)
+def replicas() -> int:
+    """Number of replicas that share a batch; 1 without a strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def ball_points(norm: str, seed: int, step: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Points uniform in the unit ball, one for each example of `x`, like x.
+
+    Drawn for the batch of all replicas, of which this one takes its rows: so their number changes nothing.
+    """
+    key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int32), step)
+    count = tf.shape(x)[0]
+    points = BALLS[norm].sample(tf.concat([[replicas() * count], tf.shape(x)[1:]], 0), key)
+    own = points[replica() * count :][:count] if replicas() > 1 else points
+    return tf.ensure_shape(own, x.shape)
 
 
 def uniform(seed: int, purpose: int, step: tf.Tensor, x: tf.Tensor, shape: Any) -> tf.Tensor:
@@ -79,4 +92,5 @@ def normal(seed: int, purpose: int, step: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 
 
 def _counters(purpose: int, step: tf.Tensor, x: tf.Tensor) -> tuple[Any, ...]:
-    return purpose, replica(), step, tf.range(tf.shape(x)[0])
+    count = tf.shape(x)[0]
+    return purpose, step, replica() * count + tf.range(count)

@@ -35,10 +35,10 @@ class StopOnCatastrophicOverfitting(keras.callbacks.Callback):
     """Ends training when the accuracy under PGD falls by more than `drop` from one epoch's end to the next.
 
     Single-step training may lose all its robustness within an epoch while its own loss goes on falling ("catastrophic
-    overfitting", Wong et al. 2020). Each epoch's accuracy under `attack` on (x, y) is logged as `robust_accuracy`. When it falls,
-    training stops, and the classifier has the weights of the epoch where that accuracy was highest; the state of the
-    optimizer stays that of the collapse. The authors watch PGD-5 on a training batch and keep the weights of the epoch
-    before.
+    overfitting", Wong et al. 2020). Each epoch's accuracy under `attack` on (x, y) is logged as `robust_accuracy`. When
+    it falls, training stops, and the classifier has the weights of the epoch where that accuracy was highest; the state
+    of the optimizer stays that of the collapse. The authors watch PGD-5 on a training batch and keep the weights of the
+    epoch before.
 
     Args:
         x, y: held-out images and labels, a few hundred; never the test set.

@@ -63,7 +63,7 @@ class AdversarialTraining(AdversarialMethod):
         labels = crafting.class_numbers(y) if self.labels == "true" else tf.argmax(model(x), -1, tf.int32)
         start = x
         if getattr(self.config, "random_start", False):
-            point = x + strength["epsilon"] * ball.sample(tf.shape(x), crafting.step_seed(self.seed, step))
+            point = x + strength["epsilon"] * crafting.ball_points(self.config.norm, self.seed, step, x)
             start = ball.confine(x, point, strength["epsilon"], self.config.bounds)
         return crafting.ascend(self.config, model, x, labels, start, **strength)
 
