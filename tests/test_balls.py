@@ -265,11 +265,19 @@ class TestConfine:
         best = largest(norm, gap, room, self.RADIUS)
         np.testing.assert_allclose((gap * (got - x)).sum(axis=1), best, rtol=1e-5, atol=1e-4)
 
-    @pytest.mark.parametrize("norm", ["linf", "l2"])
-    def test_of_linf_and_l2_it_is_ball_first_then_box_to_the_bit(self, norm, points):
+    def test_of_linf_it_is_ball_and_box_to_the_bit(self, points):
         x, x_adv = points
-        expected = tf.clip_by_value(x + BALLS[norm].project(tf.constant(x_adv - x), self.RADIUS), *self.BOUNDS)
-        np.testing.assert_array_equal(self.confined(norm, x, x_adv, self.RADIUS), expected)
+        expected = tf.clip_by_value(x + BALLS["linf"].project(tf.constant(x_adv - x), self.RADIUS), *self.BOUNDS)
+        np.testing.assert_array_equal(self.confined("linf", x, x_adv, self.RADIUS), expected)
+
+    def test_of_l2_it_is_box_first_then_ball_which_keeps_more_of_the_change(self, points):
+        """Of (0.6, 0.8) from the corner (1, 0) in a ball of 0.5, the box leaves (0, 0.8), and the ball (0, 0.5)."""
+        by_hand = self.confined("l2", np.float32([[1, 0]]), np.float32([[1.6, 0.8]]), 0.5, (0.0, 1.0))
+        np.testing.assert_allclose(by_hand, [[1, 0.5]], atol=1e-6)
+        x, x_adv = points
+        inside = np.clip(x_adv, *self.BOUNDS)
+        expected = x + BALLS["l2"].project(tf.constant(inside - x), self.RADIUS)
+        np.testing.assert_allclose(self.confined("l2", x, x_adv, self.RADIUS), expected, atol=1e-6)
 
     def test_of_l1_it_is_worked_out_by_hand(self):
         """From (0.9, 0.5) to (1.9, 0.8): the box leaves (0.1, 0.3), of size 0.4, which ball first would have cut to 0.

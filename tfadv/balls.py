@@ -34,7 +34,8 @@ class Ball(NamedTuple):
         size: delta -> its norm, [B].
         confine: (x, x_adv, radius, (low, high)) -> the point that a search continues from: in the box and in the ball
             of that radius around `x`, which is in the box. For linf and l1 the point nearest to `x_adv`; for l2 that of
-            ball first, box second (the box only shrinks |delta|). Radius 0 gives `x`.
+            box first, ball second, which does not leave the box again. (The other way round the box shortens a change
+            that the ball has shortened already.) Radius 0 gives `x`.
     """
 
     project: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -68,16 +69,13 @@ def _feature_axes(x: tf.Tensor) -> list[int]:
     return list(range(1, x.shape.rank))
 
 
-def _project_then_clip(project: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Callable[..., tf.Tensor]:
-    def confine(x: tf.Tensor, x_adv: tf.Tensor, radius: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
-        return tf.clip_by_value(x + project(x_adv - x, radius), *bounds)
-
-    return confine
-
-
 def _linf_project(delta: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
     radius = per_example(radius, delta)
     return tf.clip_by_value(delta, -radius, radius)
+
+
+def _linf_confine(x: tf.Tensor, x_adv: tf.Tensor, radius: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
+    return tf.clip_by_value(x + _linf_project(x_adv - x, radius), *bounds)
 
 
 def _linf_ascent(gradient: tf.Tensor) -> tf.Tensor:
@@ -102,6 +100,12 @@ def _l2_project(delta: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
     # A point inside keeps its bits: only what is outside is multiplied.
     shrink = tf.where(length > radius, radius / tf.maximum(length, _TINY), tf.ones_like(length))
     return delta * per_example(shrink, delta)
+
+
+def _l2_confine(x: tf.Tensor, x_adv: tf.Tensor, radius: tf.Tensor, bounds: tuple[float, float]) -> tf.Tensor:
+    inside = tf.clip_by_value(x_adv, *bounds)
+    # Clipped once more, because x + delta is rounded.
+    return tf.clip_by_value(x + _l2_project(inside - x, radius), *bounds)
 
 
 def _l2_ascent(gradient: tf.Tensor) -> tf.Tensor:
@@ -188,14 +192,14 @@ LINF = Ball(
     ascent=_linf_ascent,
     sample=_linf_sample,
     size=_linf_size,
-    confine=_project_then_clip(_linf_project),
+    confine=_linf_confine,
 )
 L2 = Ball(
     project=_l2_project,
     ascent=_l2_ascent,
     sample=_l2_sample,
     size=_l2_size,
-    confine=_project_then_clip(_l2_project),
+    confine=_l2_confine,
 )
 L1 = Ball(project=_l1_project, ascent=_l1_ascent, sample=_l1_sample, size=_l1_size, confine=_l1_confine)
 BALLS: dict[str, Ball] = {"linf": LINF, "l2": L2, "l1": L1}

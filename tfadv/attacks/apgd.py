@@ -263,7 +263,11 @@ class Apgd(search.Attack):
         return "dlr" if self.objective == TARGETED_DLR and classes == 3 else self.objective
 
     def _confined(self, problem: Problem, x_adv: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
-        return BALLS[self.norm].confine(problem.x, x_adv, radius, self.bounds)
+        ball = BALLS[self.norm]
+        if self.norm == "l1":
+            return ball.confine(problem.x, x_adv, radius, self.bounds)
+        # Ball first, box second, as in the published program.
+        return tf.clip_by_value(problem.x + ball.project(x_adv - problem.x, radius), *self.bounds)
 
 
 def checkpoints(steps: int) -> list[int]:
