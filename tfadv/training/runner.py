@@ -108,7 +108,9 @@ class _Run:
         self.experiment, self.workdir, self.trainee, self.strategy = experiment, workdir, trainee, strategy
         self.chief = is_chief(strategy)
         self.periods, self.report = periods, report if self.chief else lambda line: None
-        self.checkpoint = tf.train.Checkpoint(model=trainee.classifier, optimizer=trainee.optimizer)
+        self.checkpoint = tf.train.Checkpoint(
+            model=trainee.classifier, optimizer=trainee.optimizer, **_random_states(trainee.classifier)
+        )
         self.robust: Any = None
 
     def finish(
@@ -207,10 +209,17 @@ class _Run:
         save(classifier, self.workdir / "model.keras")
         metrics["train_loss"] = log.rows[-1]["train_loss"]
         metrics["images_per_second"] = float(np.median([row["images_per_second"] for row in log.rows]))
-        if self.experiment.validation is not None:
-            metrics[f"best_{ROBUST}"] = log.best(ROBUST)
+        if (best := log.best(ROBUST)) >= 0:  # there is none in a run that ended before its first look
+            metrics[f"best_{ROBUST}"] = best
         files.write_json(self.workdir / "metrics.json", metrics)
         return metrics
+
+
+def _random_states(classifier: keras.Model) -> dict[str, Any]:
+    """What dropout draws its next masks from; Keras counts it neither to the weights nor to a checkpoint of a model."""
+    weights = {id(weight) for weight in classifier.weights}
+    states = [variable for variable in classifier.variables if id(variable) not in weights]
+    return {"random": states} if states else {}
 
 
 def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray, batch_size: int = 500) -> float:
