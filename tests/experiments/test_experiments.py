@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 from tfadv import data, training
-from tfadv.experiments import EXPERIMENTS, attack_strength, feature_smoothing_table1, quickstart
+from tfadv.experiments import (
+    EXPERIMENTS,
+    attack_strength,
+    defenses_cifar10,
+    defenses_mnist,
+    feature_smoothing_table1,
+    quickstart,
+)
 
 
 def test_the_index_holds_every_experiment_of_every_file():
-    modules = (attack_strength, feature_smoothing_table1, quickstart)
+    modules = (attack_strength, defenses_cifar10, defenses_mnist, feature_smoothing_table1, quickstart)
     assert len(EXPERIMENTS) == sum(len(module.EXPERIMENTS) for module in modules)
     for module in modules:
         assert module.EXPERIMENTS.items() <= EXPERIMENTS.items()
@@ -22,14 +29,25 @@ def test_no_two_experiments_train_the_same():
     assert len(set(described)) == len(described)
 
 
+def shortened(attack):
+    return dataclasses.replace(attack, steps=2)
+
+
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
 def test_an_experiment_takes_one_step_with_a_finite_loss_that_moves_every_weight(name):
-    """On a batch of the digits, which have the shape of MNIST; attacks take two steps, to be quick."""
-    experiment = dataclasses.replace(EXPERIMENTS[name], dataset="digits", limit=60)
+    """On made-up images of its data set's shape, 20 at most; attacks take two steps, to be quick."""
+    experiment = EXPERIMENTS[name]
+    experiment = dataclasses.replace(experiment, batch_size=min(experiment.batch_size, 20))
     if experiment.train_attack is not None:
-        attack = dataclasses.replace(experiment.train_attack, steps=2)
-        experiment = dataclasses.replace(experiment, train_attack=attack)
-    x, y = data.arrays(experiment.dataset, "train", limit=experiment.limit)
+        experiment = dataclasses.replace(experiment, train_attack=shortened(experiment.train_attack))
+    method = tuple(
+        (kind, {key: shortened(value) if key == "attack" else value for key, value in settings.items()})
+        for kind, settings in experiment.method
+    )
+    experiment = dataclasses.replace(experiment, method=method)
+    spec = data.find(experiment.dataset)
+    x = np.random.default_rng(0).random((20, *spec.shape), np.float32)
+    y = (np.arange(20) % spec.classes).astype(np.int32)
     trainee = training.build(experiment)
     before = trainee.get_weights()
     history = trainee.fit(training.batches(experiment, x, y, 0, 1), verbose=0).history
