@@ -1,6 +1,7 @@
 """Worst-case accuracy of a model under a suite of attacks, with a report.
 
 python -m attacks.evaluate --model=runs/natural/model.keras --dataset=mnist --epsilon=0.3 --output=report
+--strategy=mirrored attacks on all GPUs of the machine, --strategy=multiworker on several machines (TF_CONFIG).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from tfadv import data, devices, evaluation, models
+from tfadv import data, devices, evaluation, models, training
 from tfadv.balls import BALLS
 from tfadv.validation import UserError, exit_cleanly
 
@@ -25,6 +26,9 @@ _LIMIT = flags.DEFINE_integer("limit", None, "Evaluates a seeded, stratified sub
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the subset and of the random starts.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", list(devices.PRECISIONS), "Of the search; successes are float32.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Examples attacked at a time.", lower_bound=1)
+_ARCHITECTURE = flags.DEFINE_string("architecture", None, "For HDF5 weights: which of tfadv.models.MODELS they fit.")
+_STRATEGY = flags.DEFINE_enum("strategy", "default", training.STRATEGIES, "What the attacks are spread over.")
+_TPU = flags.DEFINE_string("tpu", "", "With --strategy=tpu: name or address of the TPU; default this machine's.")
 _OUTPUT = flags.DEFINE_string("output", None, "Receives report.json, report.html and the plots.")
 
 
@@ -41,22 +45,25 @@ def _arrays(dataset: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    model = models.load(_MODEL.value)
-    sources = {str(path): models.load(path) for path in _SOURCE.value}
-    report = evaluation.evaluate(
-        model,
-        _arrays(_DATASET.value, _DATA_DIR.value),
-        _EPSILON.value,
-        norm=_NORM.value,
-        suite=_SUITE.value,
-        sources=sources,
-        limit=_LIMIT.value,
-        seed=_SEED.value,
-        precision=_PRECISION.value,
-        batch_size=_BATCH_SIZE.value,
-        name=pathlib.Path(_MODEL.value).name,
-        dataset=_DATASET.value,
-    )
+    # First, because TensorFlow forms a cluster before it does anything else.
+    strategy = training.make_strategy(_STRATEGY.value, _TPU.value)
+    with strategy.scope():
+        report = evaluation.evaluate(
+            models.load(_MODEL.value, _ARCHITECTURE.value),
+            _arrays(_DATASET.value, _DATA_DIR.value),
+            _EPSILON.value,
+            norm=_NORM.value,
+            suite=_SUITE.value,
+            sources={str(path): models.load(path) for path in _SOURCE.value},
+            limit=_LIMIT.value,
+            seed=_SEED.value,
+            precision=_PRECISION.value,
+            batch_size=_BATCH_SIZE.value,
+            name=pathlib.Path(_MODEL.value).name,
+            dataset=_DATASET.value,
+        )
+    if not training.is_chief(strategy):
+        return
     print(report.summary())
     for check in report.checks:
         print(f"{check.outcome}: {check.name} ({check.evidence})")

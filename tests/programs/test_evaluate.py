@@ -73,7 +73,7 @@ def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_no_file(run_progr
         f"error: model path '{folder}' is a folder without saved_model.pb": [f"--model={folder}"],
         "error: epsilon 8 is wider than the whole range [0, 1]": ["--epsilon=8"],
         "error: epsilon must be a finite number >= 0": ["--epsilon=-0.1"],
-        "error: name must be a data set, one of ['cifar10', 'digits'": ["--dataset=digit"],
+        "error: name must be a data set, one of ['cifar10', 'cifar100', 'digits'": ["--dataset=digit"],
         "missing.npz must be an .npz file with arrays x and y": dataset("missing.npz"),
         "labels.npz must be an .npz file with arrays x and y": dataset("labels.npz"),
         "error: x must lie in [0, 1], got values from 0 to 255; divide by 255": dataset("bytes.npz"),
