@@ -11,7 +11,8 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from tfadv import data, devices, evaluation, models, training
+from tfadv import data, evaluation, models, training
+from tfadv.attacks.passes import PRECISIONS
 from tfadv.balls import BALLS
 from tfadv.validation import UserError, exit_cleanly
 
@@ -24,7 +25,7 @@ _SUITE = flags.DEFINE_enum("suite", "gradient", sorted(evaluation.SUITES), "Whic
 _SOURCE = flags.DEFINE_multi_string("source", [], "Another model: its adversarial examples are tried too. Repeatable.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Evaluates a seeded, stratified subset of this many examples.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the subset and of the random starts.")
-_PRECISION = flags.DEFINE_enum("precision", "auto", list(devices.PRECISIONS), "Of the search; successes are float32.")
+_PRECISION = flags.DEFINE_enum("precision", "auto", list(PRECISIONS), "Of the search; successes are float32.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Examples attacked at a time.", lower_bound=1)
 _ARCHITECTURE = flags.DEFINE_string("architecture", None, "For HDF5 weights: which of tfadv.models.MODELS they fit.")
 _STRATEGY = flags.DEFINE_enum("strategy", "default", training.STRATEGIES, "What the attacks are spread over.")

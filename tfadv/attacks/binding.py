@@ -6,7 +6,7 @@ from typing import Any
 
 from tfadv.attacks.auto_attack import AutoAttack
 from tfadv.attacks.cascade import Cascade
-from tfadv.attacks.engine import CompiledAttack
+from tfadv.attacks.passes import bind
 
 
 def compiled(
@@ -24,7 +24,8 @@ def compiled(
         jit: "on" compiles by XLA, "off" to a TensorFlow graph, "auto" chooses by device (`devices.wants_xla`).
         precision: of the search: "float32", "bfloat16", or "auto" (`devices.wants_bfloat16`). Every success is verified
             in float32; only a "float32" search may be reported as an all-float32 attack. Minimum-norm attacks always
-            search in float32.
+            search in float32. "both" searches in bfloat16 and what that leaves once more in float32, unless a pilot
+            shows that the first pass would cost more than it saves; every survivor has met the whole float32 search.
         batch_size: examples searched at a time; None begins with 500 and halves it when memory runs out.
 
     Returns:
@@ -37,4 +38,4 @@ def compiled(
     options: dict[str, Any] = {"jit": jit, "precision": precision, "batch_size": batch_size}
     if isinstance(config, AutoAttack):
         return Cascade(model, config.stages(), **options)
-    return CompiledAttack(model, config, **options)
+    return bind(model, config, **options)

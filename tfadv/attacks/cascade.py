@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.attacks import saved
-from tfadv.attacks.engine import CompiledAttack, Programs
+from tfadv.attacks.engine import Programs
+from tfadv.attacks.passes import bind
 from tfadv.attacks.search import Attack
 from tfadv.models.predictor import predictor
 from tfadv.validation import UserError, check_images, check_labels, check_logits
@@ -101,8 +102,7 @@ class Cascade:
         self.configs = tuple(configs)
         self._predict = predictor(model)
         self._attacks = [
-            CompiledAttack(self._predict, config, jit=jit, precision=precision, batch_size=batch_size)
-            for config in self.configs
+            bind(self._predict, config, jit=jit, precision=precision, batch_size=batch_size) for config in self.configs
         ]
         self._forward = Programs(tf.function(self._predict, autograph=False), any_batch=True)
 
@@ -170,6 +170,7 @@ class Cascade:
     def _stage(self, attack, number, rows, x, y, index, x_adv, broken_by, progress, state) -> Stage:  # type: ignore[no-untyped-def]
         """Runs one attack on `rows`, and writes what it fooled into x_adv and broken_by."""
         began, fooled, evaluations, queries = time.monotonic(), 0, 0, 0
+        precision = attack.precision
         done = number * len(x) + len(x) - len(rows)
 
         def within(finished: int, total: int) -> None:
@@ -183,6 +184,7 @@ class Cascade:
             hit = rows[outcome.adversarial]
             x_adv[hit], broken_by[hit] = outcome.x_adv[outcome.adversarial], number
             fooled, evaluations, queries = len(hit), outcome.gradient_evaluations, outcome.queries
+            precision = outcome.precision
         return Stage(
             attack=saved.describe(attack.config),
             attacked=len(rows),
@@ -191,5 +193,5 @@ class Cascade:
             seconds=time.monotonic() - began,
             gradient_evaluations=evaluations,
             queries=queries,
-            precision=attack.precision,
+            precision=precision,
         )

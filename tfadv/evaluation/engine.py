@@ -171,8 +171,8 @@ class _Run:
         attack = attacks.compiled(self.plain, config, **self.options)
         name = self._unused(suites.name_of(config))
         before = self.broken.copy() if survivors else ~self.correct
-        x_adv, seconds, evaluations = self._craft(attack, name, np.flatnonzero(~before))
-        row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, attack.precision, before)
+        x_adv, seconds, evaluations, precision = self._craft(attack, name, np.flatnonzero(~before))
+        row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, precision, before)
         if isinstance(config, attacks.Fgm):
             self.single = row
         self.white.append(row)
@@ -180,9 +180,9 @@ class _Run:
     def transfer(self, source_name: str, source: Any, config: Any) -> None:
         attack = attacks.compiled(source, config, **self.options)
         name = self._unused(f"transfer from {source_name}, {suites.name_of(config)}")
-        x_adv, seconds, _ = self._craft(attack, name, np.flatnonzero(self.correct))
+        x_adv, seconds, _, precision = self._craft(attack, name, np.flatnonzero(self.correct))
         settings = {**attacks.to_dict(config), "source": source_name}
-        self.transferred.append(self._add(name, settings, x_adv, seconds, 0, attack.precision, ~self.correct))
+        self.transferred.append(self._add(name, settings, x_adv, seconds, 0, precision, ~self.correct))
 
     def _unused(self, name: str) -> str:
         """`name`, or with a number behind it: two configs may differ in what a name leaves out, such as the step."""
@@ -191,16 +191,16 @@ class _Run:
             number += 1
         return numbered
 
-    def _craft(self, attack: attacks.CompiledAttack, label: str, rows: np.ndarray) -> tuple[np.ndarray, float, int]:
-        """Images for the examples `rows` (the others stay clean), seconds, gradients."""
+    def _craft(self, attack: Any, label: str, rows: np.ndarray) -> tuple[np.ndarray, float, int, str]:
+        """Images for the examples `rows` (the others stay clean), seconds, gradients, precision of the search."""
         began, x_adv = time.monotonic(), self.x.copy()
         if not len(rows):
-            return x_adv, 0.0, 0
+            return x_adv, 0.0, 0, attack.precision
         progress = Progress(label)
         outcome = attack.run(self.x[rows], self.y[rows], index=self.index[rows], progress=progress)
         progress.close()
         x_adv[rows] = outcome.x_adv
-        return x_adv, time.monotonic() - began, outcome.gradient_evaluations
+        return x_adv, time.monotonic() - began, outcome.gradient_evaluations, outcome.precision
 
     def _add(self, name, settings, x_adv, seconds, evaluations, precision, before) -> AttackResult:  # type: ignore[no-untyped-def]
         """Judges the images by a float32 pass of the attacked model, and audits that they are allowed.
@@ -225,7 +225,7 @@ class _Run:
             distances=np.where(fooled & ~before, size, np.nan),
             seconds=seconds,
             gradient_evaluations=evaluations,
-            precision="float32" if precision == "float32" else "bfloat16 search, successes verified in float32",
+            precision="bfloat16 search, successes verified in float32" if precision == "bfloat16" else precision,
         )
         self.rows.append(row)
         return row
