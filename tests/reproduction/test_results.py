@@ -64,6 +64,22 @@ def test_publish_copies_the_table_draws_the_curve_and_writes_the_index(output, t
     assert "| Clean | 80 | 1.5 | bfloat16, successes verified in float32 |" in index
 
 
+def test_the_index_begins_with_a_list_of_everything_published(output, tmp_path):
+    """Tables by the name of their folder, then folders that have a page of their own."""
+    record = tmp_path / "results"
+    (record / "attacks").mkdir(parents=True)
+    (record / "attacks" / "README.md").write_text("# Attacks, measured\n\ntext", encoding="utf-8")
+    results.publish(output, "paper/table9", record)
+    results.publish(output, "paper/table8", record)
+    index = (record / "RESULTS.md").read_text(encoding="utf-8")
+    assert [line for line in index.splitlines() if line.startswith("- ") and "](" in line] == [
+        "- A paper, table 9: [paper_table8/table.md](paper_table8/table.md)",
+        "- A paper, table 9: [paper_table9/table.md](paper_table9/table.md)",
+        "- Attacks, measured: [attacks/README.md](attacks/README.md)",
+    ]
+    assert index.index("- A paper, table 9: ") < index.index('## A paper, table 9\n\nHere "ours" is the paper\'s own')
+
+
 def test_rows_of_separate_trainings_of_the_source_are_told_apart():
     runs = [{**TABLE["runs"][0], "row": row, "source": source} for row, source in (("A", "x"), ("B", "y"), ("C", "x"))]
     assert "equal settings, for A, C and for B." in results._runs({"runs": runs})

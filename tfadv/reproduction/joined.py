@@ -10,6 +10,7 @@ from typing import Any
 from tfadv import attacks, files
 from tfadv.evaluation.records import clopper_pearson
 from tfadv.evaluation.tables import Table
+from tfadv.reproduction.runs import read_json
 from tfadv.reproduction.target import Target, printed
 
 
@@ -35,14 +36,6 @@ def settings_of(target: Target) -> list[Any]:
         [column.name, column.attack and attacks.to_dict(column.attack), column.threat] for column in target.columns
     ]
     return json.loads(json.dumps(settings))
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """The values of a JSON file, or None where there is none that can be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def write_table(target: Target, output: pathlib.Path, count: int, record: pathlib.Path | None = None) -> dict[str, Any]:

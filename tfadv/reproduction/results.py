@@ -1,4 +1,4 @@
-"""results/: the committed record of real runs, and RESULTS.md, which is generated from it and never edited."""
+"""results/: the committed record of real runs, and RESULTS.md, its index, which is generated and never edited."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 
 from tfadv import files
 from tfadv.evaluation.collection import Curve
+from tfadv.reproduction import survey_table
 from tfadv.validation import UserError
 
 _INTRODUCTION = """# Results
 
-Generated from the JSON files in this folder by `python -m trainers.reproduce ... --publish=results`; do not edit.
-Accuracies are percent of the test images. "ours" is the paper's own attack, which returns its last iterate; "any
-iterate" counts an image as fooled if any iterate fooled it. Both are upper bounds on the true robust accuracy: stronger
-attacks leave less. Intervals are Clopper-Pearson, 95%, and cover the sampling of test images only.
+Generated from the JSON files in this folder by the programs that measured them (their `--publish=results`); do not
+edit. Accuracies are percent of the test images, and upper bounds on the true robust accuracy: stronger attacks leave
+less. Intervals are Clopper-Pearson, 95%, and cover the sampling of test images only.
+"""
+_PAPERS = """Here "ours" is the paper's own attack, which returns its last iterate; "any iterate" counts an image as
+fooled if any iterate fooled it.
 """
 
 
@@ -77,31 +80,51 @@ def curves(points: list[dict[str, Any]]) -> dict[str, Curve]:
 
 
 def write_index(folder: pathlib.Path) -> None:
-    """Writes RESULTS.md: every target's summary table, how it was trained, its curve, and the cell-by-cell table."""
-    parts = [_INTRODUCTION]
+    """Writes RESULTS.md: a list of everything published, then a section for each table of a paper and each survey.
+
+    Folders with a README.md of their own are linked to.
+    """
+    contents, sections = [], []
     for path in sorted(folder.glob("*/table.json")):
         table = json.loads(path.read_text(encoding="utf-8"))
-        parts.append(_summary(table))
-        if table.get("readings"):
-            parts.append("What the paper leaves open, and how we read it:\n")
-            parts.append("\n".join(f"- {reading}" for reading in table["readings"]) + "\n")
-        parts.append(_runs(table))
-        if (path.parent / "curve.svg").exists():
-            sizes = sorted({point["count"] for point in table["curve"]})
-            parts.append(
-                f"![{table['target']}: robust accuracy against training steps]({path.parent.name}/curve.svg)\n\n"
-                f"Robust accuracy against training steps, PGD as in the table, on {sizes[0]:,} seeded, stratified test "
-                "images; the band is the 95% interval.\n"
-            )
-        parts.append(f"Every cell with its interval: [{path.parent.name}/table.md]({path.parent.name}/table.md).\n")
-    files.write_text(folder / "RESULTS.md", "\n".join(parts))
+        title, section = _survey(table, path) if "survey" in table else _target(table, path)
+        contents.append(f"- {title}: [{path.parent.name}/table.md]({path.parent.name}/table.md)")
+        sections.append(f"## {title}\n\n{section}")
+    for path in sorted(folder.glob("*/README.md")):
+        title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        contents.append(f"- {title}: [{path.parent.name}/README.md]({path.parent.name}/README.md)")
+    files.write_text(folder / "RESULTS.md", "\n".join([_INTRODUCTION, *contents, "", *sections]))
+
+
+def _survey(table: dict[str, Any], path: pathlib.Path) -> tuple[str, str]:
+    """Title and section of a survey: its table and legend."""
+    place = f"{path.parent.name}/evaluations"
+    text = f"{survey_table.markdown(table)}\nEvery member's settings, attacks and times: [{place}]({place}).\n"
+    return table["title"], text
+
+
+def _target(table: dict[str, Any], path: pathlib.Path) -> tuple[str, str]:
+    """Title and section of a paper's table: its summary, how it was trained, its curve."""
+    parts = [_PAPERS, _summary(table)]
+    if table.get("readings"):
+        parts.append("What the paper leaves open, and how we read it:\n")
+        parts.append("\n".join(f"- {reading}" for reading in table["readings"]) + "\n")
+    parts.append(_runs(table))
+    if (path.parent / "curve.svg").exists():
+        sizes = sorted({point["count"] for point in table["curve"]})
+        parts.append(
+            f"![{table['target']}: robust accuracy against training steps]({path.parent.name}/curve.svg)\n\n"
+            f"Robust accuracy against training steps, PGD as in the table, on {sizes[0]:,} seeded, stratified test "
+            "images; the band is the 95% interval.\n"
+        )
+    parts.append(f"Every cell with its interval: [{path.parent.name}/table.md]({path.parent.name}/table.md).\n")
+    return table["target"], "\n".join(parts)
 
 
 def _summary(table: dict[str, Any]) -> str:
     """Methods down, attacks across; a cell is paper | ours | difference."""
     columns = list(dict.fromkeys(cell["column"] for cell in table["cells"]))
     lines = [
-        f"## {table['target']}\n",
         f"{table['count']:,} test images; each cell is paper | ours | difference.\n",
         "| method | steps | " + " | ".join(columns) + " |",
         "|---|---:|" + "---:|" * len(columns),

@@ -7,8 +7,6 @@ read back. So a table grows: run it at a short schedule today, at the paper's to
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -22,7 +20,8 @@ from tfadv.evaluation.records import clopper_pearson
 from tfadv.experiments import EXPERIMENTS
 from tfadv.models import load
 from tfadv.progress import Progress
-from tfadv.reproduction.joined import newest_evaluations, read_json, settings_of, write_table
+from tfadv.reproduction.joined import newest_evaluations, settings_of, write_table
+from tfadv.reproduction.runs import digest, read_json, seconds_of_training, short_hash, trained
 from tfadv.reproduction.target import Row, Target
 from tfadv.validation import UserError
 
@@ -94,13 +93,9 @@ class _Trainer:
         self.options = {"data_dir": data_dir, "keep_every": keep_every}
 
     def __call__(self, row: Row) -> pathlib.Path:
+        experiment = dataclasses.replace(EXPERIMENTS[row.experiment], steps=self.steps)
         folder = self.output / "runs" / row.key
-        done = read_json(folder / "metrics.json")
-        if not done or done["step"] < self.steps:
-            self.report(f"{row.label}: training to {self.steps:,} steps")
-            experiment = dataclasses.replace(EXPERIMENTS[row.experiment], steps=self.steps)
-            training.run(experiment, folder, report=self.report, **self.options)
-        return folder
+        return trained(experiment, folder, label=row.label, report=self.report, **self.options)
 
 
 class _BlackBox:
@@ -108,13 +103,13 @@ class _BlackBox:
 
     def __init__(self, target, source, x, y, folder, precision, report) -> None:  # type: ignore[no-untyped-def]
         self.source, self.x, self.y, self.folder, self.precision, self.report = source, x, y, folder, precision, report
-        self.weights = _digest(source / "model.keras")
+        self.weights = digest(load(source / "model.keras"))
         self.images: dict[attacks.Pgd, np.ndarray] = {}
 
     def __call__(self, config: attacks.Pgd) -> np.ndarray:
         if config not in self.images:
             settings = [attacks.to_dict(config), self.precision, str(self.x.shape), self.weights]
-            path = self.folder / f"source-{_hash(settings)}.npz"
+            path = self.folder / f"source-{short_hash(settings)}.npz"
             if path.exists():
                 with np.load(path, allow_pickle=False) as stored:
                     self.images[config] = stored["x_adv"]
@@ -152,11 +147,11 @@ def evaluate_row(
         What is stored: row, step, precision, count, environment, source (of the black-box columns), and columns: name
         -> accuracy (after the last iterate) and best_iterate (no iterate fooled), in [0, 1].
     """
-    path = folder / f"{row.key}-{_hash([settings_of(target), precision, len(x), _digest(run / 'model.keras')])}.json"
+    model = load(run / "model.keras")
+    path = folder / f"{row.key}-{short_hash([settings_of(target), precision, len(x), digest(model)])}.json"
     found = read_json(path) or {}
     if found.get("source") == examples.weights:
         return found
-    model = load(run / "model.keras")
 
     def right(images: np.ndarray) -> float:
         return float((model.predict(images, batch_size=_FORWARD_BATCH, verbose=0).argmax(axis=1) == y).mean())
@@ -182,7 +177,7 @@ def evaluate_row(
         "row": row.label,
         "key": row.key,
         "step": read_json(run / "metrics.json")["step"],
-        "seconds_of_training": _seconds_of_training(run),
+        "seconds_of_training": seconds_of_training(run),
         "precision": search,
         "count": len(x),
         "source": examples.weights,
@@ -222,21 +217,3 @@ def evaluate_curve(
         files.write_json(stored, {**point, "accuracy": accuracy, "low": low, "high": high})
         attack = target.columns[0].name
         report(f"{row.label} at {point['step']:,} steps: {attack} {100 * accuracy:.1f} on {len(x):,} images")
-
-
-def _seconds_of_training(run: pathlib.Path) -> float:
-    """Wall time of the training steps alone, over all the sessions of a run."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    batch = read_json(run / "experiment.json")["experiment"]["batch_size"]
-    steps = np.diff([0, *(row["step"] for row in rows)])
-    return float(sum(count * batch / row["images_per_second"] for count, row in zip(steps, rows, strict=True)))
-
-
-def _digest(path: pathlib.Path) -> str:
-    """SHA-256 of a model's weights, so that saving the same weights again is no new model."""
-    weights = load(path).get_weights()
-    return hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in weights)).hexdigest()
-
-
-def _hash(settings: Any) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
