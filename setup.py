@@ -24,7 +24,7 @@ def read_version() -> str:
 
 
 # Installed command -> program file. Every program file has a function `run` without arguments.
-TRAINERS = ("train", "export", "prepare_data", "reproduce", "quickstart")
+TRAINERS = ("train", "export", "prepare_data", "reproduce", "survey", "training_cost", "quickstart")
 PROGRAMS = ("evaluate", "crosscheck", "autoattack", "benchmark")
 
 
@@ -61,6 +61,7 @@ setuptools.setup(
     zip_safe=False,
     install_requires=[
         "absl-py>=2.0",
+        "h5py>=3.10",
         "importlib_resources>=6.0",  # imported lazily by TensorFlow Datasets, which does not declare it
         "jinja2>=3.1",
         "keras>=3.0",

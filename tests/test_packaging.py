@@ -24,6 +24,8 @@ COMMANDS = {
     "tfadv-export": "tfadv.trainers.export:run",
     "tfadv-prepare-data": "tfadv.trainers.prepare_data:run",
     "tfadv-reproduce": "tfadv.trainers.reproduce:run",
+    "tfadv-survey": "tfadv.trainers.survey:run",
+    "tfadv-training-cost": "tfadv.trainers.training_cost:run",
     "tfadv-quickstart": "tfadv.trainers.quickstart:run",
     "tfadv-evaluate": "tfadv.programs.evaluate:run",
     "tfadv-crosscheck": "tfadv.programs.crosscheck:run",

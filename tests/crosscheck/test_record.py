@@ -30,3 +30,16 @@ def test_refused(tmp_path):
     (tmp_path / "other.json").write_text("[1]")
     with pytest.raises(UserError, match=r"other\.json' is no measurement of these programs"):
         record.publish(tmp_path / "a.json", "A", "a", {})
+
+
+def test_a_folder_may_have_an_introduction_of_its_own(tmp_path):
+    readme = record.publish(tmp_path / "a.json", "Cost", "a step", {}, introduction="# Training\n")
+    assert readme.read_text(encoding="utf-8").startswith("# Training\n\n## Cost\n\na step\n")
+    assert record.publish(tmp_path / "a.json", "Cost", "", {}).read_text().startswith("# Attacks, measured\n")
+
+
+def test_an_output_is_refused_before_anything_is_measured(tmp_path):
+    assert record.check_output(tmp_path / "new" / "a.json") == tmp_path / "new" / "a.json"
+    with pytest.raises(UserError, match=r"output must end in \.json, got .*a\.txt"):
+        record.check_output(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []
