@@ -9,15 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfadv import files, models, training
-from tfadv.attacks import Pgd
+from tfadv.attacks import Fgm, Pgd
 from tfadv.augment import GaussianNoise
 from tfadv.losses import LogitSqueezing
-from tfadv.training import Experiment, loop, pipeline, record
+from tfadv.training import Experiment, Validation, loop, pipeline, record
 from tfadv.training import experiment as experiments
 from tfadv.validation import UserError
 
@@ -135,6 +136,37 @@ def test_a_finished_run_grows_to_the_run_that_was_long_from_the_start(forty, fin
     assert resume(forty, tmp_path)[0] == "resumed at step 20 of 40"
     assert_same_run(tmp_path, finished)
     assert json.loads((tmp_path / "experiment.json").read_text())["experiment"]["steps"] == 40
+
+
+@pytest.mark.slow
+def test_a_run_grows_with_everything_that_has_a_state(forty, small_net, tmp_path, monkeypatch):
+    """Momentum, averages, decay, the draws of dropout and of the method, the best classifier of before and after."""
+
+    def build(**options):
+        *layers, logits = models.MODELS[small_net](**options).layers
+        middle = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.3, seed=1)]
+        return keras.Sequential([keras.Input(options["shape"]), *layers, *middle, logits])
+
+    monkeypatch.setitem(models.MODELS, "drops", build)
+    experiment = dataclasses.replace(
+        forty,
+        model="drops",
+        method=(("trades", {"attack": Pgd(0.1, 0.1, 1), "ramp_steps": 30}), ("awp", {})),
+        optimizer="sgd",
+        learning_rate=0.5,
+        momentum=0.5,
+        decay=((15, 0.5), (35, 0.1)),
+        average=0.8,
+        validation=Validation(Fgm(0.05), every=5, limit=40),
+    )
+    grown, straight = tmp_path / "grown", tmp_path / "straight"
+    resume(dataclasses.replace(experiment, steps=20), grown)
+    resume(experiment, grown)
+    resume(experiment, straight)
+    assert_same_run(grown, straight)
+    assert len(rows_of(grown)) == 8
+    for one, two in zip(*(models.load(each / "best.keras").get_weights() for each in (grown, straight)), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_a_finished_run_is_not_trained_again_nor_cut_down_when_asked_for_fewer_steps(
@@ -266,6 +298,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_step_and_remedy_and_keeps_th
     assert resume(poisoned, tmp_path / "sane")[0] == "resumed at step 10 of 20"
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_scaling_skipped_updates_resumes_at_its_step_and_not_at_their_number(small_net, tmp_path):
     """A loss scale of 2^40 overflows float16 until it was halved a few dozen times; those steps update nothing."""
     experiment = Experiment("digits", small_net, batch_size=10, steps=60, limit=60, precision="mixed_float16")

@@ -87,6 +87,13 @@ class AdversarialModel(keras.Model):
         loss, logits, gradients = self.differentiate(
             lambda: self.objective(x, y, x_adv, step, criterion), self.optimizer.scale_loss, step
         )
+        if replicas() > 1:
+            # Loss scaling asks the first replica alone whether gradients overflowed; a zero that is NaN tells of all.
+            nothing = tf.add_n(
+                [tf.reduce_sum(0.0 * tf.cast(each, tf.float32)) for each in gradients if each is not None]
+            )
+            nothing = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, nothing)
+            gradients = [None if each is None else each + tf.cast(nothing, each.dtype) for each in gradients]
         # Nothing here calls the wrapper itself, so Keras would take it for unbuilt and warn when it is saved.
         self.built = True
         self.optimizer.apply_gradients(zip(gradients, self.classifier.trainable_weights, strict=True))

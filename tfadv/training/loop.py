@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfadv import devices
@@ -24,12 +25,19 @@ class Loop:
     def __init__(self, trainee: AdversarialModel, strategy: tf.distribute.Strategy) -> None:
         # XLA refuses a step whose variables lie on several devices; a TPU strategy compiles by itself.
         alone = strategy.num_replicas_in_sync == 1 and not isinstance(strategy, tf.distribute.TPUStrategy)
+        statistics = [] if strategy.num_replicas_in_sync == 1 else _statistics(trainee.classifier)
 
         def update(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
             # Before the update, as in the loss: an update by a loss that is no number spoils the weights as well.
             penalties = trainee.classifier.losses
             penalty = tf.add_n(penalties) if penalties else tf.zeros([])
             updated = trainee.update(x, y)
+            if statistics:
+                # Keras leaves them to each replica, and to the checkpoint those of the first.
+                context = tf.distribute.get_replica_context()
+                means = context.all_reduce(tf.distribute.ReduceOp.MEAN, [each.value for each in statistics])
+                for variable, mean in zip(statistics, means, strict=True):
+                    variable.assign(mean)
             labels = tf.argmax(y, 1) if y.shape.rank == 2 and y.shape[1] > 1 else tf.reshape(y, [-1])
             correct = tf.argmax(updated.logits, 1) == tf.cast(labels, tf.int64)
             return {
@@ -71,3 +79,9 @@ class Loop:
                 term = "weight penalty" if not math.isfinite(sums["penalty"]) else "loss on the examples"
                 raise UserError(f"the {term} is {sums['loss']} at step {step + taken:,}")
         return {key: total / count for key, total in sums.items()}
+
+
+def _statistics(classifier: keras.Model) -> list[keras.Variable]:
+    """The moving averages of batch normalization."""
+    layers = [each for each in classifier._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+    return [variable for layer in layers for variable in layer.non_trainable_variables]

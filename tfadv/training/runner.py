@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +55,8 @@ def run(
         checkpoint_every: steps between checkpoints, which are also the points where metrics are logged.
         keep_every: keeps a classifier at every multiple of this number, and makes a checkpoint there too.
         strategy: of `tfadv.training.make_strategy`; None trains on one device. The classifier is the same up to
-            rounding, whatever the strategy: a step's batch is the experiment's, shared out among the replicas.
+            rounding, whatever the strategy: a step's batch is the experiment's, shared out among the replicas. What
+            compares the examples of a batch sees a replica's part: batch normalization, and feature scattering.
         report: receives one line of progress for each checkpoint.
 
     Returns:
@@ -133,12 +135,10 @@ class _Run:
                 tick = time.monotonic()
                 dataset = pipeline.batches(experiment, images, labels, step, step + span)
                 try:
-                    values = loop.run(iter(pipeline.shared(dataset, self.strategy)), step, span)
-                except LOST as error:
-                    raise WorkerLost(
-                        f"another process of the cluster was lost after step {step:,}; start every process again with "
-                        "its command, and the run goes on from its last checkpoint"
-                    ) from error
+                    with self._noticing_losses(step):
+                        values = loop.run(iter(pipeline.shared(dataset, self.strategy)), step, span)
+                except WorkerLost:
+                    raise
                 except UserError as error:
                     kept = f"; the checkpoint of step {step:,} is kept in {self.workdir}" if step else ""
                     raise UserError(
@@ -157,12 +157,26 @@ class _Run:
                     writer.flush()
                 # Last, because a run resumes after it: a kill before this line repeats the span, and its row is
                 # dropped. Every process of a cluster takes part, because variables may have to be gathered.
-                manager.save(checkpoint_number=step)
+                with self._noticing_losses(step):
+                    _save(manager, step)
                 left = (experiment.steps - step) * (time.monotonic() - began) / (step - first)
                 pace = f"{rate:,.0f} images/s  {left / 60:.1f} min left"
                 found = f"  robust {row[ROBUST]:.1%} of held-out" if ROBUST in row else ""
                 self.report(f"step {step:,}/{experiment.steps:,}  loss {values['loss']:.4f}{found}  {pace}")
             return self._metrics(step, log, test)
+
+    @contextlib.contextmanager
+    def _noticing_losses(self, step: int) -> Iterator[None]:
+        """Says clearly that another process of the cluster ended while the block waited for it."""
+        try:
+            yield
+        except LOST as error:
+            if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+                raise
+            raise WorkerLost(
+                f"another process of the cluster was lost after step {step:,}; start every process again with its "
+                "command, and the run goes on from its last checkpoint"
+            ) from error
 
     @contextlib.contextmanager
     def _outputs(self) -> Iterator[pathlib.Path]:
@@ -213,6 +227,23 @@ class _Run:
             metrics[f"best_{ROBUST}"] = best
         files.write_json(self.workdir / "metrics.json", metrics)
         return metrics
+
+
+def _save(manager: tf.train.CheckpointManager, step: int) -> None:
+    """Writes the checkpoint of `step`; one that cannot be written leaves nothing behind but those before it."""
+    try:
+        manager.save(checkpoint_number=step)
+    except LOST:
+        raise
+    except (tf.errors.OpError, OSError) as error:
+        folder = pathlib.Path(manager.directory)
+        for half in folder.glob(f"ckpt-{step}*"):
+            shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the checkpoint of step {step:,} cannot be written to {folder} ({reason}); free space there, and the run "
+            "goes on from the checkpoint before it"
+        ) from error
 
 
 def _random_states(classifier: keras.Model) -> dict[str, Any]:
