@@ -1,4 +1,5 @@
 # Two commands: `make quickstart` runs the main job, `make test` checks the code. Needs python 3.10-3.13 and a package index.
+# `make slow` runs the tests that `make test` leaves out: real processes, kills, clusters, whole programs.
 
 PYTHON ?= python3
 DATASET ?= digits
@@ -10,12 +11,13 @@ SOURCES := setup.py pyproject.toml README.md $(shell find tfadv trainers attacks
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help quickstart test lint types pytest wheel bazel clean distclean
+.PHONY: help quickstart test lint types pytest slow wheel bazel clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart [DATASET=digits|mnist]  install, then train, attack, evaluate, cross-check, export, report"
-	@echo "make test                               install, then lint, types and all tests"
+	@echo "make test                               install, then lint, types and the tests that are not marked slow"
+	@echo "make slow                               install, then the tests that are marked slow"
 	@echo "make wheel                              build dist/*.whl"
 	@echo "make bazel                              build and run the fast tests under Bazel"
 	@echo "make clean | distclean                  remove caches and build outputs | and $(VENV)"
@@ -54,7 +56,10 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 # pytest ends with status 5 when it selects no test, and make passes any status but 0 on as a failure.
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow
 
 wheel: $(VENV)/.installed-dev
 	rm -rf build
