@@ -56,7 +56,7 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     packages=[*setuptools.find_packages(include=["tfadv", "tfadv.*"]), "tfadv.trainers", "tfadv.programs"],
     package_dir={"tfadv.trainers": "trainers", "tfadv.programs": "attacks"},
-    package_data={"tfadv": ["py.typed"], "tfadv.evaluation": ["*.j2"], "tfadv.reproduction": ["reference/*.csv"]},
+    package_data={"tfadv": ["py.typed"], "tfadv.report": ["*.j2"], "tfadv.reproduction": ["reference/*.csv"]},
     include_package_data=False,
     zip_safe=False,
     install_requires=[

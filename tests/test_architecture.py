@@ -30,18 +30,20 @@ FLOORS = {
     "augment": 1,
     "data": 1,
     "models": 1,
+    "report": 1,
     "attacks": 2,
     "adversarial": 3,
     "analysis": 3,
-    "evaluation": 3,
     "crosscheck": 3,
     "export": 3,
-    "training": 4,
-    "experiments": 5,
-    "reproduction": 6,  # trains and measures experiments, as does the quickstart
-    "quickstart": 6,
+    "evaluation": 4,
+    "training": 5,
+    "testing": 5,
+    "experiments": 6,
+    "reproduction": 7,  # trains and measures experiments, as does the quickstart
+    "quickstart": 7,
 }
-TOP = 7  # tfadv/__init__.py, which re-exports the rooms, and the programs
+TOP = 8  # tfadv/__init__.py, which re-exports the rooms, and the programs
 PEERS = {"cleverhans", "foolbox", "art", "autoattack", "torch", "torchattacks", "torchvision", "jax", "jaxlib"}
 
 # Wraps every program's main (`exit_cleanly`), and may therefore look at the flags that a program has defined.

@@ -8,8 +8,8 @@ import pytest
 
 from tfadv import export, models, quickstart, training
 from tfadv.attacks import Pgd
-from tfadv.evaluation import Collection
 from tfadv.experiments import EXPERIMENTS
+from tfadv.report import Collection
 from tfadv.validation import UserError
 
 KEYS = ("natural", "cheap", "adversarial", "source")

@@ -1,6 +1,6 @@
 """Adversarial robustness for TensorFlow and Keras: defend a classifier, attack it, and learn whether it is robust."""
 
-from tfadv import adversarial, attacks, augment, data, evaluation, losses, models
+from tfadv import adversarial, attacks, augment, data, evaluation, losses, models, report
 from tfadv.evaluation import evaluate
 from tfadv.validation import UserError
 from tfadv.version import __version__
@@ -16,4 +16,5 @@ __all__ = [
     "evaluation",
     "losses",
     "models",
+    "report",
 ]

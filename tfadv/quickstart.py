@@ -14,11 +14,12 @@ import tfadv.data
 from tfadv import export, files, training
 from tfadv.attacks import Pgd
 from tfadv.crosscheck import cleverhans
-from tfadv.evaluation import Collection, Report, Section, evaluate
-from tfadv.evaluation.tables import Table
+from tfadv.evaluation import evaluate
 from tfadv.experiments import EXPERIMENTS
 from tfadv.experiments.quickstart import EPSILON
 from tfadv.models import load
+from tfadv.report import Collection, Report, Section
+from tfadv.report.tables import Table
 from tfadv.validation import UserError
 
 # Reader's name -> experiment; in the order of the table.

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from tfadv.evaluation.records import clopper_pearson
+from tfadv.report.records import clopper_pearson
 from tfadv.reproduction import training_cost, turns
 from tfadv.reproduction.training_cost import SECTIONS, bfloat16_units, measure, run
 from tfadv.reproduction.turns import Settings

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfadv.evaluation.records import AttackResult, Check
+from tfadv.report.records import AttackResult, Check
 
 _CARLINI = "Carlini et al. 2019, arXiv:1902.06705"
 _AUTOATTACK = "Croce and Hein 2020, AutoAttack's flags"

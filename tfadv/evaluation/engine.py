@@ -15,10 +15,10 @@ from tfadv import attacks
 from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
 from tfadv.evaluation import checks, suites
-from tfadv.evaluation.records import AttackResult, Check, Examples, ThreatModel
-from tfadv.evaluation.report import Report
 from tfadv.models.predictor import predictor
 from tfadv.progress import Progress
+from tfadv.report.records import AttackResult, Check, Examples, ThreatModel
+from tfadv.report.report import Report
 from tfadv.validation import UserError, check_epsilon, check_images, check_labels, check_logits
 from tfadv.version import __version__
 

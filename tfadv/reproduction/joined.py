@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfadv import attacks, files
-from tfadv.evaluation.records import clopper_pearson
-from tfadv.evaluation.tables import Table
+from tfadv.report.records import clopper_pearson
+from tfadv.report.tables import Table
 from tfadv.reproduction.runs import read_json
 from tfadv.reproduction.target import Target, printed
 

@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from tfadv import files
-from tfadv.evaluation.collection import Curve
+from tfadv.report.collection import Curve
 from tfadv.reproduction import survey_table
 from tfadv.validation import UserError
 
@@ -60,7 +60,7 @@ def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> p
     series = curves(table["curve"])
     if series:
         # Matplotlib takes a second to import, and only a published curve needs it.
-        from tfadv.evaluation import figures
+        from tfadv.report import figures
 
         figure = figures.accuracy_against_steps(series)
         for suffix in ("svg", "png"):

@@ -20,9 +20,9 @@ import numpy as np
 import tfadv.data
 from tfadv import attacks, devices, files, training
 from tfadv.evaluation.suites import name_of
-from tfadv.evaluation.tables import duration, percent
 from tfadv.models import load
 from tfadv.progress import Progress
+from tfadv.report.tables import duration, percent
 from tfadv.reproduction import results, survey_table
 from tfadv.reproduction.families import FAMILIES, Column, columns_of, members_of
 from tfadv.reproduction.runs import digest, read_json, seconds_of_training, short_hash, trained

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfadv import attacks
-from tfadv.evaluation.records import ThreatModel, clopper_pearson
 from tfadv.evaluation.suites import name_of
-from tfadv.evaluation.tables import NOT_AVAILABLE, Table, percent, percent_interval
+from tfadv.report.records import ThreatModel, clopper_pearson
+from tfadv.report.tables import NOT_AVAILABLE, Table, percent, percent_interval
 from tfadv.reproduction.families import CLEAN, STANDARD
 
 _MARK = "†"

@@ -16,10 +16,10 @@ import numpy as np
 
 import tfadv.data
 from tfadv import attacks, files, training
-from tfadv.evaluation.records import clopper_pearson
 from tfadv.experiments import EXPERIMENTS
 from tfadv.models import load
 from tfadv.progress import Progress
+from tfadv.report.records import clopper_pearson
 from tfadv.reproduction.joined import newest_evaluations, settings_of, write_table
 from tfadv.reproduction.runs import digest, read_json, seconds_of_training, short_hash, trained
 from tfadv.reproduction.target import Row, Target

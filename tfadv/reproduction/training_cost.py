@@ -23,7 +23,7 @@ from tfadv import augment, data, devices, losses
 from tfadv.attacks import Pgd
 from tfadv.crosscheck import comparison, record
 from tfadv.crosscheck.benchmark import machine
-from tfadv.evaluation.records import clopper_pearson
+from tfadv.report.records import clopper_pearson
 from tfadv.reproduction import turns
 from tfadv.reproduction.turns import Bench, Clock, Fit, Row, Settings, Trainer
 from tfadv.validation import UserError

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfadv.evaluation.tables import one_line
+from tfadv.report.tables import one_line
 from tfadv.validation import UserError
 
 STATEMENT = "upper bound under this threat model; the interval covers sampling only"
@@ -62,14 +62,14 @@ def freeze(record: Any, dtypes: Mapping[str, Any]) -> None:
         object.__setattr__(record, field, array)
 
 
-def _pack(array: np.ndarray) -> dict[str, Any]:
+def pack(array: np.ndarray) -> dict[str, Any]:
     """An array as JSON: base64 of the zlib-compressed little-endian float32 values in C order, and the shape."""
     data = zlib.compress(np.ascontiguousarray(array, dtype="<f4").tobytes(), 9)
     return {"shape": list(array.shape), "float32_zlib_base64": base64.b64encode(data).decode("ascii")}
 
 
-def _unpack(data: Mapping[str, Any]) -> np.ndarray:
-    """The inverse of `_pack`."""
+def unpack(data: Mapping[str, Any]) -> np.ndarray:
+    """The inverse of `pack`."""
     raw = zlib.decompress(base64.b64decode(data["float32_zlib_base64"], validate=True))
     return np.frombuffer(raw, dtype="<f4").reshape(data["shape"])
 
@@ -224,8 +224,8 @@ class Examples:
     def to_json(self) -> dict[str, Any]:
         """JSON values; images as `{"shape", "float32_zlib_base64"}`."""
         return {
-            "clean": _pack(self.clean),
-            "adversarial": _pack(self.adversarial),
+            "clean": pack(self.clean),
+            "adversarial": pack(self.adversarial),
             "labels": self.labels.tolist(),
             "predictions": self.predictions.tolist(),
         }
@@ -233,7 +233,7 @@ class Examples:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Examples:
         """The inverse of `to_json`."""
-        return cls(_unpack(data["clean"]), _unpack(data["adversarial"]), data["labels"], data["predictions"])
+        return cls(unpack(data["clean"]), unpack(data["adversarial"]), data["labels"], data["predictions"])
 
 
 @dataclasses.dataclass(frozen=True)

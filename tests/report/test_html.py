@@ -18,11 +18,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tfadv.evaluation import figures
-from tfadv.evaluation import html as page
-from tfadv.evaluation.collection import Collection, Curve, Section
-from tfadv.evaluation.records import STATEMENT, Check, ThreatModel
-from tfadv.evaluation.tables import Table
+from tfadv.report import figures
+from tfadv.report import html as page
+from tfadv.report.collection import Collection, Curve, Section
+from tfadv.report.records import STATEMENT, Check, ThreatModel
+from tfadv.report.tables import Table
 from tfadv.validation import UserError
 
 EVIL = "<script>alert('&')</script>\" onload=\"x"

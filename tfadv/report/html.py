@@ -21,13 +21,13 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
-from tfadv.evaluation import figures
-from tfadv.evaluation.collection import Collection, Section
-from tfadv.evaluation.figures import DARK, LIGHT, NARROW, PAPER, WIDE, Bar, Theme
-from tfadv.evaluation.records import STATEMENT, ThreatModel
-from tfadv.evaluation.report import Report
-from tfadv.evaluation.tables import Table, percent, percent_interval
 from tfadv.files import replacing
+from tfadv.report import figures
+from tfadv.report.collection import Collection, Section
+from tfadv.report.figures import DARK, LIGHT, NARROW, PAPER, WIDE, Bar, Theme
+from tfadv.report.records import STATEMENT, ThreatModel
+from tfadv.report.report import Report
+from tfadv.report.tables import Table, percent, percent_interval
 from tfadv.validation import UserError
 
 # The plots that `save` writes, and therefore may remove when a later report in the same folder has fewer.
@@ -193,7 +193,7 @@ def _page(subject: Report | Collection) -> dict[str, Any]:
 
 
 def _render(page: Mapping[str, Any]) -> str:
-    template = importlib.resources.files("tfadv.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    template = importlib.resources.files("tfadv.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfadv.evaluation.records import (
+from tfadv.report.records import (
     CONFIDENCE,
     STATEMENT,
     AttackResult,
@@ -27,7 +27,7 @@ from tfadv.evaluation.records import (
     freeze,
     plain,
 )
-from tfadv.evaluation.tables import NOT_AVAILABLE, Table, duration, one_line, percent, percent_interval
+from tfadv.report.tables import NOT_AVAILABLE, Table, duration, one_line, percent, percent_interval
 from tfadv.validation import UserError
 
 __all__ = ["STATEMENT", "AttackResult", "Check", "Examples", "Report", "ThreatModel", "clopper_pearson"]
@@ -227,6 +227,6 @@ class Report:
             UserError: the folder cannot be made or written to.
         """
         # Matplotlib and Jinja2 take a second to import, and a report is more often made than saved.
-        from tfadv.evaluation import html
+        from tfadv.report import html
 
         html.save(self, directory)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tfadv.evaluation.collection import Collection, Curve, Section
-from tfadv.evaluation.records import STATEMENT, ThreatModel
-from tfadv.evaluation.tables import Table
+from tfadv.report.collection import Collection, Curve, Section
+from tfadv.report.records import STATEMENT, ThreatModel
+from tfadv.report.tables import Table
 from tfadv.validation import UserError
 
 CURVES = {"PGD": Curve((100, 200), (0.25, 0.5), (0.2, 0.45), (0.3, 0.55))}

@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tfadv.evaluation.collection import Curve
-from tfadv.evaluation.records import Examples
-from tfadv.evaluation.tables import percent
+from tfadv.report.collection import Curve
+from tfadv.report.records import Examples
+from tfadv.report.tables import percent
 
 WIDE, NARROW = 9.0, 3.7
 _LEGEND_LETTERS = 44  # the longest line of a legend that fits NARROW

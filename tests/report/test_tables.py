@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfadv.evaluation.tables import Table, duration, one_line, percent, percent_interval
+from tfadv.report.tables import Table, duration, one_line, percent, percent_interval
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from tfadv.evaluation.records import STATEMENT, clopper_pearson
-from tfadv.evaluation.report import Report
+from tfadv.report.records import STATEMENT, clopper_pearson
+from tfadv.report.report import Report
 from tfadv.validation import UserError
 
 

@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from tfadv.evaluation import figures
-from tfadv.evaluation.collection import Curve
-from tfadv.evaluation.figures import DARK, LIGHT, NARROW, PAPER, WIDE, Bar
-from tfadv.evaluation.records import Examples
+from tfadv.report import figures
+from tfadv.report.collection import Curve
+from tfadv.report.figures import DARK, LIGHT, NARROW, PAPER, WIDE, Bar
+from tfadv.report.records import Examples
 
 BARS = [Bar("clean", 0.9, 0.85, 0.94), Bar("PGD", 0.4, 0.35, 0.45)]
 CURVE = Curve((100, 200, 400), (0.1, 0.3, 0.4), (0.05, 0.2, 0.3), (0.2, 0.4, 0.5))

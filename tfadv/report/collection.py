@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tfadv.evaluation.records import STATEMENT, check_schema, plain
-from tfadv.evaluation.report import Report
-from tfadv.evaluation.tables import NOT_AVAILABLE, Table, one_line, percent, percent_interval
+from tfadv.report.records import STATEMENT, check_schema, plain
+from tfadv.report.report import Report
+from tfadv.report.tables import NOT_AVAILABLE, Table, one_line, percent, percent_interval
 from tfadv.validation import UserError
 
 SCHEMA = "tfadv.collection"
@@ -186,7 +186,7 @@ class Collection:
             UserError: the folder cannot be made or written to.
         """
         # As in Report.save: Matplotlib and Jinja2 are imported by those who save.
-        from tfadv.evaluation import html
+        from tfadv.report import html
 
         html.save(self, directory)
 

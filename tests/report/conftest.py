@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tfadv.evaluation import figures
-from tfadv.evaluation.records import AttackResult, Check, Examples, ThreatModel
-from tfadv.evaluation.report import Report
+from tfadv.report import figures
+from tfadv.report.records import AttackResult, Check, Examples, ThreatModel
+from tfadv.report.report import Report
 
 
 def attack(name, adversarial, new_successes, **changes):

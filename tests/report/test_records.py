@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tfadv.evaluation.records import AttackResult, Check, Examples, ThreatModel, check_schema, clopper_pearson
+from tfadv.report.records import AttackResult, Check, Examples, ThreatModel, check_schema, clopper_pearson
 from tfadv.validation import UserError
 
 
