@@ -1,9 +1,8 @@
-"""`evaluate`: runs a suite of attacks on a model and reports the per-example worst case."""
+"""`evaluate`: runs a suite of attacks on a model, checks itself, and reports the per-example worst case."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +14,15 @@ from tfadv import attacks
 from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
 from tfadv.evaluation import checks, suites
-from tfadv.models.predictor import predictor
+from tfadv.evaluation.refusals import refuse
+from tfadv.evaluation.subject import Subject
+from tfadv.evaluation.verdict import decide
 from tfadv.progress import Progress
-from tfadv.report.records import AttackResult, Check, Examples, ThreatModel
+from tfadv.report.records import Check, Examples, ThreatModel
 from tfadv.report.report import Report
 from tfadv.validation import UserError, check_epsilon, check_images, check_labels, check_logits
 from tfadv.version import __version__
 
-_FORWARD_BATCH = 500
 _SHOWN = 10
 
 
@@ -34,6 +34,9 @@ def evaluate(
     suite: str | tuple[Any, ...] | list[Any] = "gradient",
     *,
     sources: Mapping[str, Any] | None = None,
+    stand_in: Any = None,
+    claimed: float | None = None,
+    check: bool = True,
     limit: int | None = None,
     seed: int = 0,
     bounds: tuple[float, float] = (0.0, 1.0),
@@ -42,10 +45,11 @@ def evaluate(
     name: str | None = None,
     dataset: str = "data",
 ) -> Report:
-    """Attacks `model` on `data` and reports the worst case for each example.
+    """Attacks `model` on `data`, checks whether the attacks were hindered, and reports the worst case by example.
 
     Every attack runs, alone, on what the model classifies correctly; those of AutoAttack (suite "standard", "plus" or
-    "rand") each on what the ones before could not fool. An example is robust if no attack fools it.
+    "rand") each on what the ones before could not fool. An example is robust if no attack fools it. Then the checks of
+    `tfadv.evaluation.checks` are made, which attack further, and `verdict.decide` says what they mean.
 
     Args:
         model: a Keras model, a loaded SavedModel, or a function from images to logits.
@@ -54,6 +58,10 @@ def evaluate(
         suite: a name of `suites.SUITES`, or attack configs of this norm and epsilon.
         sources: name -> other model: adversarial examples crafted on it by the suite's last attack are tried on `model`
             (black box).
+        stand_in: a differentiable model that behaves like `model` (one with `tfadv.models.bpda` inside, say): a check
+            tries on `model` what is crafted on it.
+        claimed: the robust accuracy that somebody states, in [0, 1]; the verdict judges it in place of the suite's.
+        check: False leaves the checks and the verdict out.
         limit: evaluates a seeded, stratified subset of this size.
         seed: of the subset and of the random starts.
         bounds: (lowest, highest) pixel value.
@@ -61,43 +69,61 @@ def evaluate(
         name, dataset: how the report calls the model and the data.
 
     Returns:
-        A `Report`: robust_accuracy in [0, 1], interval, clean_accuracy, rows, checks; `.save(directory)` writes it.
+        A `Report`: robust_accuracy in [0, 1], interval, clean_accuracy, rows, checks, verdict; `.save(directory)`
+        writes it.
 
     Raises:
-        UserError: unusable data, model, threat model or suite; the message names the argument and the remedy.
+        UserError: unusable data, model, threat model or suite; a model that draws random numbers (without suite
+            "rand"), depends on the batch, gives probabilities or changes when it classifies. The message names the
+            argument and the remedy.
     """
     if norm not in BALLS:
         raise UserError(f"norm must be one of {sorted(BALLS)}, got {norm!r}")
     check_epsilon(epsilon, bounds, norm, strict=True)
+    if claimed is not None and not 0 <= claimed <= 1:
+        raise UserError(f"claimed must be a robust accuracy from 0 to 1, got {claimed!r}; write 0.45 for 45%")
     configs = suites.resolve(suite, float(epsilon), norm, seed)
     configs = tuple(dataclasses.replace(config, bounds=bounds) for config in configs)
-    # One program for every pass, also for a last batch that is smaller. AutoGraph would hide the type of an error.
-    plain = predictor(model)
-    predict = tf.function(plain, reduce_retracing=True, autograph=False)
     x, y = as_arrays(data, bounds)
     index = np.arange(len(x))
     if limit is not None:
         check_limit(limit, len(x), dataset)
         index = stratified_subset(y, limit, seed)
         x, y = x[index], y[index]
-    logits = forward(predict, x)
-    check_logits(logits)
-    y = check_labels(y, len(x), logits.shape[1])
-    predictions = logits.argmax(axis=1)
-    run = _Run(plain, predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size)
-    for config in configs:
-        run.white_box(config, survivors=isinstance(suite, str) and suite in suites.ON_SURVIVORS)
+    options: dict[str, Any] = {"norm": norm, "epsilon": epsilon, "bounds": bounds, "seed": seed}
+    subject = Subject(model, x, y, index=index, precision=precision, batch_size=batch_size, **options)
+    check_logits(subject.logits)
+    check_labels(y, len(x), subject.logits.shape[1])
+    refuse(model, subject.forward, x, random_allowed=suite == "rand")
+    subject.stand_in = stand_in
+    on_survivors = isinstance(suite, str) and suite in suites.ON_SURVIVORS
+    runnable = [config for config in configs if subject.has_gradient or not config.gradients_per_move]
+    for config in runnable:
+        subject.add(config, survivors=on_survivors)
     for source_name, source in (sources or {}).items():
-        run.transfer(source_name, source, configs[-1])
+        subject.add_transfer(source_name, source, configs[-1])
+    robust = 1 - float(subject.broken.mean())
+    examples = _examples(subject)
+    made: tuple[Check, ...] = ()
+    verdict = None
+    if check:
+        effort = checks.THOROUGH if suite in ("standard", "plus", "rand") else checks.QUICK
+        progress = Progress("checks", unit="checks")
+        made = checks.carry_out(subject, effort, progress=progress)
+        progress.close()
+        worst = 1 - float((subject.broken | subject.by_checks).mean())
+        verdict = decide(subject.count, robust, worst, made, claimed)
     return Report(
         name=name or getattr(model, "name", None) or type(model).__name__,
         dataset=dataset,
         threat=ThreatModel(norm, float(epsilon), bounds),
         labels=y,
-        predictions=predictions,
-        rows=tuple(run.rows),
-        examples=run.examples(),
-        checks=run.checks(),
+        predictions=subject.predictions,
+        rows=tuple(subject.rows),
+        examples=examples,
+        checks=made,
+        verdict=verdict,
+        found_by_checks=subject.by_checks,
         versions={
             "tfadv": __version__,
             "tensorflow": tf.__version__,
@@ -106,10 +132,12 @@ def evaluate(
         },
         settings={
             "suite": suite if isinstance(suite, str) else [attacks.to_dict(config) for config in configs],
+            "not run, for want of a gradient": [suites.name_of(c) for c in configs if c not in runnable],
             "limit": limit,
             "seed": seed,
             "precision": precision,
             "sources": sorted(sources or {}),
+            "claimed": claimed,
         },
     )
 
@@ -142,122 +170,16 @@ def as_arrays(data: Any, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[np.n
     return x, check_labels(y, len(x))
 
 
-def forward(predict: Any, x: np.ndarray) -> np.ndarray:
-    """Float32 logits [N, K] of `x`, a batch at a time."""
-    return np.concatenate(
-        [np.asarray(predict(tf.constant(x[at : at + _FORWARD_BATCH]))) for at in range(0, len(x), _FORWARD_BATCH)]
-    )
-
-
-class _Run:
-    """The rows of one evaluation while they come in."""
-
-    def __init__(self, plain, predict, x, y, predictions, index, epsilon, norm, bounds, precision, batch_size) -> None:  # type: ignore[no-untyped-def]
-        # The attacks trace the model themselves: inside a function of its own they could not see its convolutions.
-        self.plain, self.predict, self.x, self.y, self.index = plain, predict, x, y, index
-        self.epsilon, self.norm, self.bounds = float(epsilon), norm, bounds
-        self.options = {"precision": precision, "batch_size": batch_size}
-        self.correct = predictions == y
-        self.broken = ~self.correct
-        self.rows: list[AttackResult] = []
-        self.white: list[AttackResult] = []
-        self.transferred: list[AttackResult] = []
-        self.single: AttackResult | None = None
-        # One image for each example to show and to round: the first adversarial one that any attack found.
-        self.found = x.copy()
-        self.largest, self.outside = 0.0, 0.0
-
-    def white_box(self, config: Any, survivors: bool = False) -> None:
-        attack = attacks.compiled(self.plain, config, **self.options)
-        name = self._unused(suites.name_of(config))
-        before = self.broken.copy() if survivors else ~self.correct
-        x_adv, seconds, evaluations, precision = self._craft(attack, name, np.flatnonzero(~before))
-        row = self._add(name, attacks.to_dict(config), x_adv, seconds, evaluations, precision, before)
-        if isinstance(config, attacks.Fgm):
-            self.single = row
-        self.white.append(row)
-
-    def transfer(self, source_name: str, source: Any, config: Any) -> None:
-        attack = attacks.compiled(source, config, **self.options)
-        name = self._unused(f"transfer from {source_name}, {suites.name_of(config)}")
-        x_adv, seconds, _, precision = self._craft(attack, name, np.flatnonzero(self.correct))
-        settings = {**attacks.to_dict(config), "source": source_name}
-        self.transferred.append(self._add(name, settings, x_adv, seconds, 0, precision, ~self.correct))
-
-    def _unused(self, name: str) -> str:
-        """`name`, or with a number behind it: two configs may differ in what a name leaves out, such as the step."""
-        taken, number = {row.name for row in self.rows}, 1
-        while (numbered := name if number == 1 else f"{name} ({number})") in taken:
-            number += 1
-        return numbered
-
-    def _craft(self, attack: Any, label: str, rows: np.ndarray) -> tuple[np.ndarray, float, int, str]:
-        """Images for the examples `rows` (the others stay clean), seconds, gradients, precision of the search."""
-        began, x_adv = time.monotonic(), self.x.copy()
-        if not len(rows):
-            return x_adv, 0.0, 0, attack.precision
-        progress = Progress(label)
-        outcome = attack.run(self.x[rows], self.y[rows], index=self.index[rows], progress=progress)
-        progress.close()
-        x_adv[rows] = outcome.x_adv
-        return x_adv, time.monotonic() - began, outcome.gradient_evaluations, outcome.precision
-
-    def _add(self, name, settings, x_adv, seconds, evaluations, precision, before) -> AttackResult:  # type: ignore[no-untyped-def]
-        """Judges the images by a float32 pass of the attacked model, and audits that they are allowed.
-
-        `before` [n]: misclassified already, or fooled by the attacks that this one follows.
-        """
-        delta = x_adv - self.x
-        size = BALLS[self.norm].size(tf.constant(delta)).numpy()
-        outside = np.maximum(self.bounds[0] - x_adv, x_adv - self.bounds[1]).reshape(len(x_adv), -1).max(axis=1)
-        self.largest, self.outside = max(self.largest, float(size.max())), max(self.outside, float(outside.max()))
-        allowed = (size <= self.epsilon + checks.SIZE_TOLERANCE) & (outside <= 0)
-        fooled = (forward(self.predict, x_adv).argmax(axis=1) != self.y) & allowed
-        adversarial = fooled | before
-        fresh = adversarial & ~self.broken
-        self.found[fresh] = x_adv[fresh]
-        self.broken |= adversarial
-        row = AttackResult(
-            name=name,
-            config=settings,
-            adversarial=adversarial,
-            new_successes=int(fresh.sum()),
-            distances=np.where(fooled & ~before, size, np.nan),
-            seconds=seconds,
-            gradient_evaluations=evaluations,
-            precision="bfloat16 search, successes verified in float32" if precision == "bfloat16" else precision,
-        )
-        self.rows.append(row)
-        return row
-
-    def checks(self) -> tuple[Check, ...]:
-        fooled = np.flatnonzero(self.broken & self.correct)
-        kept = 0
-        if len(fooled) and self.bounds == (0.0, 1.0):
-            # Rounding toward the clean image keeps |delta| <= epsilon.
-            delta = self.found[fooled] - self.x[fooled]
-            levels = np.floor(np.abs(delta) * 255) * np.sign(delta)
-            rounded = np.clip(np.round(self.x[fooled] * 255) + levels, 0, 255) / 255
-            kept = int((forward(self.predict, rounded.astype(np.float32)).argmax(axis=1) != self.y[fooled]).sum())
-        iterative = [row for row in self.white if row is not self.single]
-        return (
-            checks.deterministic_forward(self.predict, self.x[:_FORWARD_BATCH]),
-            checks.feasible(self.largest, self.epsilon, self.outside),
-            checks.iterative_beats_single_step(self.single, iterative),
-            checks.white_box_beats_transfer(self.white, self.transferred),
-            checks.survives_rounding(len(fooled) if self.bounds == (0.0, 1.0) else 0, kept),
-        )
-
-    def examples(self) -> Examples | None:
-        """One fooled image of each class, then others, up to ten; None if the inputs are not images."""
-        if self.x.ndim != 4:
-            return None
-        rows = np.flatnonzero(self.broken & self.correct)
-        if not len(rows):
-            rows = np.flatnonzero(self.correct)[:_SHOWN]
-        _, first = np.unique(self.y[rows], return_index=True)
-        order = np.concatenate([rows[np.sort(first)], np.delete(rows, first)])[:_SHOWN]
-        if not len(order):
-            return None
-        predictions = forward(self.predict, self.found[order]).argmax(axis=1)
-        return Examples(self.x[order], self.found[order], self.y[order], predictions)
+def _examples(subject: Subject) -> Examples | None:
+    """One fooled image of each class, then others, up to ten; None if the inputs are not images."""
+    if subject.x.ndim != 4:
+        return None
+    rows = np.flatnonzero(subject.broken & subject.correct)
+    if not len(rows):
+        rows = np.flatnonzero(subject.correct)[:_SHOWN]
+    _, first = np.unique(subject.y[rows], return_index=True)
+    order = np.concatenate([rows[np.sort(first)], np.delete(rows, first)])[:_SHOWN]
+    if not len(order):
+        return None
+    predictions = subject.forward(subject.found[order]).argmax(axis=1)
+    return Examples(subject.x[order], subject.found[order], subject.y[order], predictions)
