@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +17,7 @@ from tfadv import attacks
 from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
 from tfadv.evaluation import checks, suites
+from tfadv.evaluation.budget import in_portions, seconds_of
 from tfadv.evaluation.refusals import refuse
 from tfadv.evaluation.subject import Subject
 from tfadv.evaluation.verdict import decide
@@ -38,6 +42,8 @@ def evaluate(
     claimed: float | None = None,
     check: bool = True,
     limit: int | None = None,
+    budget: str | float | None = None,
+    state: str | os.PathLike | None = None,
     seed: int = 0,
     bounds: tuple[float, float] = (0.0, 1.0),
     precision: str = "auto",
@@ -63,6 +69,10 @@ def evaluate(
         claimed: the robust accuracy that somebody states, in [0, 1]; the verdict judges it in place of the suite's.
         check: False leaves the checks and the verdict out.
         limit: evaluates a seeded, stratified subset of this size.
+        budget: "10 min": evaluates as many examples as this time allows, a stratified sample; an attack that has begun
+            on some examples is not broken off, and a check that time did not allow leaves the verdict at unverified.
+        state: a folder that receives what is finished; a run that was killed continues from it with the same result.
+            It is removed at the end.
         seed: of the subset and of the random starts.
         bounds: (lowest, highest) pixel value.
         precision, batch_size: as in `tfadv.attacks.compiled`.
@@ -82,8 +92,12 @@ def evaluate(
     check_epsilon(epsilon, bounds, norm, strict=True)
     if claimed is not None and not 0 <= claimed <= 1:
         raise UserError(f"claimed must be a robust accuracy from 0 to 1, got {claimed!r}; write 0.45 for 45%")
-    configs = suites.resolve(suite, float(epsilon), norm, seed)
-    configs = tuple(dataclasses.replace(config, bounds=bounds) for config in configs)
+    spend = None if budget is None else seconds_of(budget)
+    deadline = None if spend is None else time.monotonic() + spend
+    parts = tuple(
+        dataclasses.replace(each, config=dataclasses.replace(each.config, bounds=bounds))
+        for each in suites.parts(suite, float(epsilon), norm, seed)
+    )
     x, y = as_arrays(data, bounds)
     index = np.arange(len(x))
     if limit is not None:
@@ -91,33 +105,44 @@ def evaluate(
         index = stratified_subset(y, limit, seed)
         x, y = x[index], y[index]
     options: dict[str, Any] = {"norm": norm, "epsilon": epsilon, "bounds": bounds, "seed": seed}
-    subject = Subject(model, x, y, index=index, precision=precision, batch_size=batch_size, **options)
+    subject = Subject(model, x, y, index=index, precision=precision, batch_size=batch_size, state=state, **options)
     check_logits(subject.logits)
     check_labels(y, len(x), subject.logits.shape[1])
     refuse(model, subject.forward, x, random_allowed=suite == "rand")
     subject.stand_in = stand_in
-    on_survivors = isinstance(suite, str) and suite in suites.ON_SURVIVORS
-    runnable = [config for config in configs if subject.has_gradient or not config.gradients_per_move]
-    for config in runnable:
-        subject.add(config, survivors=on_survivors)
+    runnable = [each for each in parts if subject.has_gradient or not each.config.gradients_per_move]
+
+    def attack(rows: np.ndarray) -> None:
+        for number, each in enumerate(runnable):
+            if each.limit is None:
+                subject.attack(number, each.config, rows, survivors=each.survivors)
+
+    long = isinstance(suite, str) and suite in suites.LONG
+    what = suite if isinstance(suite, str) else "suite"
+    tried = in_portions(attack, y, seed=seed, what=what, budget=spend, pilot=long)
+    for number, each in enumerate(runnable):
+        if each.limit is not None and (deadline is None or time.monotonic() < deadline):
+            rows = np.flatnonzero(tried & (~subject.broken if each.survivors else subject.correct))
+            subject.attack(number, each.config, subject.some(rows, each.limit), survivors=each.survivors)
     for source_name, source in (sources or {}).items():
-        subject.add_transfer(source_name, source, configs[-1])
+        subject.transfer(source_name, source, parts[-1].config)
+    subject.finish(tried)
     robust = 1 - float(subject.broken.mean())
     examples = _examples(subject)
     made: tuple[Check, ...] = ()
     verdict = None
     if check:
-        effort = checks.THOROUGH if suite in ("standard", "plus", "rand") else checks.QUICK
         progress = Progress("checks", unit="checks")
-        made = checks.carry_out(subject, effort, progress=progress)
+        effort = checks.THOROUGH if long else checks.QUICK
+        made = checks.carry_out(subject, effort, progress=progress, deadline=deadline)
         progress.close()
         worst = 1 - float((subject.broken | subject.by_checks).mean())
         verdict = decide(subject.count, robust, worst, made, claimed)
-    return Report(
+    report = Report(
         name=name or getattr(model, "name", None) or type(model).__name__,
         dataset=dataset,
         threat=ThreatModel(norm, float(epsilon), bounds),
-        labels=y,
+        labels=subject.y,
         predictions=subject.predictions,
         rows=tuple(subject.rows),
         examples=examples,
@@ -131,15 +156,19 @@ def evaluate(
             "numpy": np.__version__,
         },
         settings={
-            "suite": suite if isinstance(suite, str) else [attacks.to_dict(config) for config in configs],
-            "not run, for want of a gradient": [suites.name_of(c) for c in configs if c not in runnable],
+            "suite": suite if isinstance(suite, str) else [attacks.to_dict(each.config) for each in parts],
+            "not run, for want of a gradient": [suites.name_of(e.config) for e in parts if e not in runnable],
             "limit": limit,
+            "budget": budget,
             "seed": seed,
             "precision": precision,
             "sources": sorted(sources or {}),
             "claimed": claimed,
         },
     )
+    if state is not None:
+        shutil.rmtree(state, ignore_errors=True)
+    return report
 
 
 def as_arrays(data: Any, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import time
 from typing import Any
 
@@ -13,6 +13,7 @@ from tfadv import attacks
 from tfadv.attacks.engine import Programs
 from tfadv.balls import BALLS
 from tfadv.data.subset import stratified_subset
+from tfadv.evaluation.finished import Crafted, Finished
 from tfadv.evaluation.suites import name_of
 from tfadv.evaluation.verdict import allowed
 from tfadv.models.predictor import predictor
@@ -22,28 +23,7 @@ from tfadv.report.records import AttackResult
 # Rounding of x + delta in float32 near 1 is 6e-8; a hundred of them are still no larger perturbation.
 SIZE_TOLERANCE = 1e-5
 _FORWARD_BATCH = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Crafted:
-    """What one attack made of some examples.
-
-    Attributes:
-        x_adv: float32 [m, ...].
-        fooled: bool [m], misclassified in float32 and inside the attack's own ball and box.
-        discarded: bool [m], some iterate fooled the model but x_adv, which the attack returned, does not.
-        seconds: wall time, tracing included.
-        gradients, queries: of the model, counted for each image.
-        precision: of the search.
-    """
-
-    x_adv: np.ndarray
-    fooled: np.ndarray
-    discarded: np.ndarray
-    seconds: float
-    gradients: int
-    queries: int
-    precision: str
+_FINGERPRINT = 32
 
 
 class Subject:
@@ -67,7 +47,19 @@ class Subject:
     """
 
     def __init__(  # type: ignore[no-untyped-def]
-        self, model, x, y, *, index=None, norm, epsilon, bounds=(0.0, 1.0), seed=0, precision="auto", batch_size=None
+        self,
+        model,
+        x,
+        y,
+        *,
+        index=None,
+        norm,
+        epsilon,
+        bounds=(0.0, 1.0),
+        seed=0,
+        precision="auto",
+        batch_size=None,
+        state=None,
     ) -> None:
         self.plain = predictor(model)
         # One program for every batch size. AutoGraph would hide the type of an error that arises in the model.
@@ -84,6 +76,10 @@ class Subject:
         self.white: list[AttackResult] = []
         self.transferred: list[AttackResult] = []
         self.configs: list[Any] = []
+        self._drafts: dict[Any, _Draft] = {}
+        self._compiled: dict[Any, Any] = {}
+        everything = (x, y, self.logits, [norm, float(epsilon), list(bounds), seed, precision, batch_size])
+        self._finished = None if state is None else Finished(state, *everything)
         self.stand_in: Any = None
         self.memory: dict[str, Any] = {}
         self.discarded = np.zeros(len(x), bool)
@@ -116,26 +112,44 @@ class Subject:
 
     def survivors(self, limit: int | None = None) -> np.ndarray:
         """Numbers of the examples that nothing has broken yet, or a seeded, stratified subset of at most `limit`."""
-        return self._some(np.flatnonzero(~(self.broken | self.by_checks)), limit)
+        return self.some(np.flatnonzero(~(self.broken | self.by_checks)), limit)
 
     def attacked(self, limit: int | None = None) -> np.ndarray:
         """Numbers of the examples that are classified correctly clean, or a seeded, stratified subset."""
-        return self._some(np.flatnonzero(self.correct), limit)
+        return self.some(np.flatnonzero(self.correct), limit)
 
-    def _some(self, rows: np.ndarray, limit: int | None) -> np.ndarray:
+    def some(self, rows: np.ndarray, limit: int | None) -> np.ndarray:
+        """`rows`, or a seeded, stratified subset of them of at most `limit`."""
         if limit is None or len(rows) <= limit:
             return rows
         return rows[stratified_subset(self.y[rows], limit, self.seed)]
 
-    def craft(self, config: Any, rows: np.ndarray, *, on: Any = None, start: Any = None, label: str = "") -> Crafted:
+    def craft(self, config: Any, rows: np.ndarray, *, on: Any = None, label: str = "") -> Crafted:
         """Attacks the examples `rows`; `on` another model than the subject, which judges in any case."""
-        began = time.monotonic()
         if not len(rows):
             none = np.zeros(0, bool)
             return Crafted(self.x[rows], none, none, 0.0, 0, 0, "float32")
-        attack = attacks.compiled(self.plain if on is None else on, config, **self._options)
+        if self._finished is None:
+            return self._craft(config, rows, on, label, None)
+        # What another model is, its answers to these images tell.
+        source = np.zeros(0) if on is None else predictor(on)(tf.constant(self.x[rows[:_FINGERPRINT]])).numpy()
+        path = self._finished.path(config, self.index[rows], source)
+        crafted = self._finished.read(path)
+        if crafted is None:
+            crafted = self._craft(config, rows, on, label, path.with_suffix(".search"))
+            self._finished.write(path, crafted)
+        return crafted
+
+    def _craft(self, config: Any, rows: np.ndarray, on: Any, label: str, state: os.PathLike | None) -> Crafted:
+        began = time.monotonic()
+        # The models are kept alive by what was compiled of them, so that their ids stay theirs.
+        key = (config, id(on))
+        if key not in self._compiled:
+            self._compiled[key] = attacks.compiled(self.plain if on is None else on, config, **self._options)
         progress = Progress(label or name_of(config))
-        outcome = attack.run(self.x[rows], self.y[rows], start, index=self.index[rows], progress=progress)
+        outcome = self._compiled[key].run(
+            self.x[rows], self.y[rows], index=self.index[rows], progress=progress, state=state
+        )
         progress.close()
         allowed = self.inside(outcome.x_adv, rows, getattr(config, "epsilon", None), config.norm)
         fooled = (self.forward(outcome.x_adv).argmax(axis=1) != self.y[rows]) & allowed
@@ -156,6 +170,17 @@ class Subject:
         outside = np.maximum(self.bounds[0] - x_adv, x_adv - self.bounds[1])
         return size, outside.reshape(len(x_adv), -1).max(axis=1)
 
+    def near(self, row: int, count: int, block: int, share: float = 1.0) -> np.ndarray:
+        """Random points of the ball around example `row` and in the box, float32 [count, ...].
+
+        Args:
+            block: which portion of the points of this example this is; other blocks hold other points.
+            share: of the radius.
+        """
+        key = tf.constant([self.seed, int(self.index[row]) * 1_000 + block], tf.int32)
+        points = BALLS[self.norm].sample((count, *self.x.shape[1:]), key).numpy()
+        return np.clip(self.x[row] + share * self.epsilon * points, *self.bounds).astype(np.float32)
+
     def offer(self, rows: np.ndarray, x_adv: np.ndarray) -> int:
         """Takes what a check found: counts the examples that these images break and nothing before them did."""
         if not len(rows):
@@ -166,63 +191,97 @@ class Subject:
         self.found[rows[fresh]] = x_adv[fresh]
         return int(fresh.sum())
 
-    def add(self, config: Any, *, survivors: bool = False, limit: int | None = None) -> AttackResult:
-        """Runs an attack of the suite, and keeps its row.
+    def attack(self, part: int, config: Any, rows: np.ndarray, *, survivors: bool) -> None:
+        """Runs attack number `part` of the suite on the examples `rows`; `finish` makes a row of all that it did.
 
         Args:
-            survivors: on what the suite has not broken yet; otherwise alone, on all that is classified correctly.
-            limit: on a seeded, stratified subset of at most this many examples.
+            survivors: leaves out what the suite has broken already; otherwise only what is misclassified clean.
         """
-        before = self.broken.copy() if survivors else ~self.correct
-        rows = self._some(np.flatnonzero(~before), limit)
-        name = self._unused(name_of(config) + ("" if limit is None else f", {limit} images"))
-        row = self._row(name, attacks.to_dict(config), self.craft(config, rows, label=name), rows, before)
-        self.white.append(row)
-        self.configs.append(config)
-        return row
+        if part not in self._drafts:
+            self._drafts[part] = _Draft(self._unused(name_of(config)), attacks.to_dict(config), self.count)
+            self.configs.append(config)
+        before = (self.broken if survivors else ~self.correct)[rows]
+        self._take(self._drafts[part], self.craft(config, rows[~before], label=self._drafts[part].name), rows, before)
 
-    def add_transfer(self, source_name: str, source: Any, config: Any) -> AttackResult:
-        """Tries on the subject what `config` crafts on another model, and keeps the row."""
-        rows = np.flatnonzero(self.correct)
+    def transfer(self, source_name: str, source: Any, config: Any) -> None:
+        """Tries on the subject what `config` crafts on another model."""
         name = self._unused(f"transfer from {source_name}, {name_of(config)}")
-        settings = {**attacks.to_dict(config), "source": source_name}
-        row = self._row(name, settings, self.craft(config, rows, on=source, label=name), rows, ~self.correct)
-        self.transferred.append(row)
-        return row
+        draft = _Draft(name, {**attacks.to_dict(config), "source": source_name}, self.count, transferred=True)
+        self._drafts[name] = draft
+        rows = np.arange(self.count)
+        crafted = self.craft(config, rows[self.correct], on=source, label=name)
+        self._take(draft, crafted, rows, ~self.correct)
+
+    def finish(self, tried: np.ndarray | None = None) -> None:
+        """Makes the rows of what was run; `tried` bool [n] keeps these examples alone, where time ran out."""
+        if tried is not None and not tried.all():
+            for name in ("x", "y", "index", "logits", "predictions", "correct", "broken", "by_checks", "found"):
+                setattr(self, name, getattr(self, name)[tried])
+            self.discarded = self.discarded[tried]
+        broken = ~self.correct
+        for draft in self._drafts.values():
+            row = draft.row(broken, slice(None) if tried is None else tried)
+            broken = broken | row.adversarial
+            self.rows.append(row)
+            (self.transferred if draft.transferred else self.white).append(row)
+        self._drafts.clear()
 
     def _unused(self, name: str) -> str:
         """`name`, or with a number behind it: two configs may differ in what a name leaves out, such as the step."""
-        taken, number = {row.name for row in self.rows}, 1
+        taken, number = {draft.name for draft in self._drafts.values()}, 1
         while (numbered := name if number == 1 else f"{name} ({number})") in taken:
             number += 1
         return numbered
 
-    def _row(  # type: ignore[no-untyped-def]
-        self, name: str, settings: dict[str, Any], crafted: Crafted, rows: np.ndarray, before: np.ndarray
-    ) -> AttackResult:
-        """The row of an attack on the examples `rows`; `before` [n]: wrong, or fooled by what this attack follows."""
-        fooled, distances = np.zeros(self.count, bool), np.full(self.count, np.nan, np.float32)
-        if len(rows):
-            size, outside = self.sizes(crafted.x_adv, rows)
-            self.largest = max(self.largest, float(size.max()))
-            self.outside = max(self.outside, float(outside.max()))
-            # The threat model's ball, whatever the attack took for its own.
-            fooled[rows] = crafted.fooled & self.inside(crafted.x_adv, rows)
-            distances[rows] = np.where(fooled[rows], size, np.nan)
-        fresh = fooled & ~self.broken
-        self.found[fresh] = crafted.x_adv[fresh[rows]]
-        self.broken |= fooled
+    def _take(self, draft: _Draft, crafted: Crafted, rows: np.ndarray, before: np.ndarray) -> None:
+        """Keeps what an attack made of the examples `rows`, less those that `before` [m] names."""
+        draft.add(crafted)
+        draft.before[rows] = before
+        rows = rows[~before]
+        if not len(rows):
+            return
+        size, outside = self.sizes(crafted.x_adv, rows)
+        self.largest = max(self.largest, float(size.max()))
+        self.outside = max(self.outside, float(outside.max()))
+        # The threat model's ball, whatever the attack took for its own.
+        fooled = crafted.fooled & self.inside(crafted.x_adv, rows)
+        draft.fooled[rows] = fooled
+        draft.distances[rows] = np.where(fooled, size, np.nan)
+        fresh = fooled & ~self.broken[rows]
+        self.found[rows[fresh]] = crafted.x_adv[fresh]
+        self.broken[rows] |= fooled
         self.discarded[rows] |= crafted.discarded
-        bfloat16 = "bfloat16 search, successes verified in float32"
-        row = AttackResult(
-            name=name,
-            config=settings,
-            adversarial=fooled | before,
-            new_successes=int(fresh.sum()),
-            distances=distances,
-            seconds=crafted.seconds,
-            gradient_evaluations=crafted.gradients,
-            precision=bfloat16 if crafted.precision == "bfloat16" else crafted.precision,
+
+
+class _Draft:
+    """The row of an attack while it comes in, some examples at a time."""
+
+    def __init__(self, name: str, config: dict[str, Any], count: int, transferred: bool = False) -> None:
+        self.name, self.config, self.transferred = name, config, transferred
+        self.fooled, self.before = np.zeros(count, bool), np.zeros(count, bool)
+        self.distances = np.full(count, np.nan, np.float32)
+        self.seconds, self.gradients, self.queries, self.precisions = 0.0, 0, 0, set[str]()
+
+    def add(self, crafted: Crafted) -> None:
+        self.seconds += crafted.seconds
+        self.gradients += crafted.gradients
+        self.queries += crafted.queries
+        self.precisions.add(crafted.precision)
+
+    def row(self, broken: np.ndarray, tried: Any) -> AttackResult:
+        """The finished row; `broken` [n]: misclassified, or broken by an earlier row."""
+        fooled = self.fooled[tried]
+        bfloat16 = "bfloat16" in self.precisions
+        return AttackResult(
+            name=self.name,
+            config=self.config,
+            adversarial=fooled | self.before[tried],
+            new_successes=int((fooled & ~broken).sum()),
+            distances=self.distances[tried],
+            seconds=self.seconds,
+            gradient_evaluations=self.gradients,
+            queries=self.queries,
+            precision="bfloat16 search, successes verified in float32"
+            if bfloat16
+            else next(iter(self.precisions), "float32"),
         )
-        self.rows.append(row)
-        return row

@@ -5,6 +5,7 @@ Those that attack further come from the cheapest on; what one of them breaks, th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from tfadv.evaluation.checks import comparisons, convergence, forward, gradients, radius
@@ -44,11 +45,13 @@ def carry_out(
     effort: Effort,
     rules: Sequence[Rule] = CHECKS,
     progress: Callable[[int, int], None] | None = None,
+    deadline: float | None = None,
 ) -> tuple[Check, ...]:
-    """The outcome of every rule on one subject."""
+    """The outcome of every rule on one subject; those that come after `deadline` (time.monotonic) are not run."""
     made = []
     for number, each in enumerate(rules, start=1):
-        made.append(each(subject, effort))
+        late = deadline is not None and time.monotonic() > deadline
+        made.append(each.without("the time that was given is spent") if late else each(subject, effort))
         if progress is not None:
             progress(number, len(rules))
     return tuple(made)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tfadv.attacks import Apgd, Fab, Fgm, HopSkipJump, Spsa, Square
-from tfadv.attacks.pgd import unit_points
 from tfadv.evaluation.checks.rule import (
     AUTOATTACK,
     CARLINI,
@@ -110,14 +109,10 @@ def random_search(subject: Subject, effort: Effort) -> Finding:
     rows = subject.survivors(effort.draw_examples)
     if not len(rows):
         return NOTHING_LEFT
-    found, shape = 0, subject.x.shape[1:]
+    found = 0
     for row in rows:
-        for first in range(0, effort.draws, _DRAWS_AT_A_TIME):
-            count = min(_DRAWS_AT_A_TIME, effort.draws - first)
-            example = np.full(count, subject.index[row], np.int32)
-            run = np.arange(first, first + count, dtype=np.int32)
-            points = unit_points(subject.norm, subject.seed + 1, example, run, shape).numpy()
-            x = np.clip(subject.x[row] + subject.epsilon * points, *subject.bounds).astype(np.float32)
+        for block in range(-(-effort.draws // _DRAWS_AT_A_TIME)):
+            x = subject.near(row, min(_DRAWS_AT_A_TIME, effort.draws), block)
             hit = np.flatnonzero(subject.forward(x).argmax(axis=1) != subject.y[row])
             if len(hit):
                 found += subject.offer(np.array([row]), x[hit[:1]])

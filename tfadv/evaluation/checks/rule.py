@@ -79,17 +79,13 @@ class Rule:
         try:
             finding = self.measure(subject, effort)
         except UserError as error:
-            finding = Finding("not run", str(error))
-        return Check(
-            self.name,
-            finding.outcome,
-            finding.evidence,
-            self.source,
-            self.passes,
-            finding.value,
-            finding.found,
-            finding.chart,
-        )
+            return self.without(str(error))
+        fields = finding._asdict()
+        return Check(name=self.name, source=self.source, rule=self.passes, **fields)
+
+    def without(self, reason: str) -> Check:
+        """The check that was not carried out."""
+        return Check(self.name, "not run", reason, self.source, self.passes)
 
 
 def rule(name: str, passes: str, source: str) -> Callable[[Measure], Rule]:
