@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfadv import attacks, data, models, reproduction
+from tfadv import attacks, data, models
 from tfadv.attacks import Pgd
 from tfadv.experiments import EXPERIMENTS
 from tfadv.reproduction import joined, results, table
@@ -55,7 +55,7 @@ def experiments(small_net):
 def done(experiments, tmp_path_factory):
     """(result, folder, lines of progress) after twenty steps of both rows."""
     folder, lines = tmp_path_factory.mktemp("table"), []
-    return reproduction.reproduce(TARGET, folder, steps=20, limit=LIMIT, report=lines.append), folder, lines
+    return table.reproduce(TARGET, folder, steps=20, limit=LIMIT, report=lines.append), folder, lines
 
 
 @pytest.fixture
@@ -84,9 +84,7 @@ def work(monkeypatch):
 
 
 def reproduce(folder, **options):
-    return reproduction.reproduce(
-        TARGET, folder, **{"steps": 20, "limit": LIMIT, "report": lambda line: None, **options}
-    )
+    return table.reproduce(TARGET, folder, **{"steps": 20, "limit": LIMIT, "report": lambda line: None, **options})
 
 
 def test_the_json_holds_paper_ours_and_their_difference_of_every_cell(done):

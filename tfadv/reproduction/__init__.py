@@ -1,9 +1,11 @@
-"""The papers' tables, trained and attacked again: paper beside ours beside the difference. `TARGETS` is the index."""
+"""The papers' tables and figures, made again: paper beside ours beside the difference."""
 
 from __future__ import annotations
 
-from tfadv.reproduction import feature_smoothing_table1
-from tfadv.reproduction.table import reproduce as reproduce
+from tfadv.reproduction.reproduce import run as run
+from tfadv.reproduction.study import Study as Study
 from tfadv.reproduction.target import Target as Target
+from tfadv.reproduction.targets import STUDIES as STUDIES
+from tfadv.reproduction.targets import TARGETS as TARGETS
 
-TARGETS: dict[str, Target] = {"feature_smoothing/table1": feature_smoothing_table1.TARGET}
+__all__ = ["STUDIES", "TARGETS", "Study", "Target", "run"]

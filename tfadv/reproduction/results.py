@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from tfadv import files
-from tfadv.report.collection import Curve
+from tfadv.report.section import Curve
 from tfadv.reproduction import survey_table
 from tfadv.validation import UserError
 
@@ -90,6 +90,9 @@ def write_index(folder: pathlib.Path) -> None:
         title, section = _survey(table, path) if "survey" in table else _target(table, path)
         contents.append(f"- {title}: [{path.parent.name}/table.md]({path.parent.name}/table.md)")
         sections.append(f"## {title}\n\n{section}")
+    for path in sorted(folder.glob("*/study.json")):
+        study = json.loads(path.read_text(encoding="utf-8"))
+        contents.append(f"- {study['title']} ({study['scale']}): [{path.parent.name}]({path.parent.name}/study.md)")
     for path in sorted(folder.glob("*/README.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         contents.append(f"- {title}: [{path.parent.name}/README.md]({path.parent.name}/README.md)")

@@ -1,0 +1,135 @@
+"""Work that many studies share: a classifier trained as an experiment says, and measured under attacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import tfadv.data
+from tfadv import attacks, evaluation, files, training
+from tfadv.experiments import EXPERIMENTS
+from tfadv.models import load
+from tfadv.report.records import clopper_pearson
+from tfadv.reproduction.runs import digest, read_json, seconds_of_training, short_hash, trained
+from tfadv.reproduction.study import Context, Job
+from tfadv.validation import UserError
+
+_FORWARD_BATCH = 500
+_WAIT = 10.0  # Seconds between two looks at a run that another job is training.
+
+
+def experiment_of(settings: Mapping[str, Any]) -> training.Experiment:
+    """The experiment named by settings["experiment"], with settings["changes"] (steps, seed, limit, ...) made to it.
+
+    Raises:
+        UserError: no such experiment.
+    """
+    name = settings["experiment"]
+    if name not in EXPERIMENTS:
+        raise UserError(f"experiment must be one of {', '.join(sorted(EXPERIMENTS))}; got {name!r}")
+    return dataclasses.replace(EXPERIMENTS[name], **settings.get("changes", {}))
+
+
+def trained_run(settings: Mapping[str, Any], context: Context) -> pathlib.Path:
+    """The run folder of `experiment_of(settings)`, trained here or found there; jobs that share it wait for each other.
+
+    Runs that differ in their steps alone share a folder: one that has fewer is trained further, and one that has more
+    is another run.
+    """
+    experiment = experiment_of(settings)
+    unbounded = dataclasses.replace(experiment, steps=1)
+    name = f"{settings['experiment'].replace('/', '_')}-{short_hash(repr(unbounded))}-{experiment.steps}"
+    folder = context.runs / name
+    while True:
+        try:
+            return trained(
+                experiment, folder, label=settings["experiment"], report=context.report, data_dir=context.data_dir
+            )
+        except UserError as error:
+            if "is in use by" not in str(error):
+                raise
+            time.sleep(_WAIT)
+
+
+def measure(settings: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Trains a classifier and measures it clean, under attacks as a paper runs them, and by AutoAttack with a verdict.
+
+    Settings:
+        experiment, changes: as in `experiment_of`.
+        attacks: name -> an attack of `tfadv.attacks.to_dict`; each alone, on all test images.
+        limit: test images for `attacks`, a seeded, stratified subset; None is all.
+        standard: test images for suite="standard"; 0 leaves it out. epsilon, norm: its threat model.
+        precision: of the searches.
+
+    Returns:
+        step, seconds_of_training, count, clean: {"accuracy", "interval"}, attacks[name]: {"accuracy", "interval",
+        "any_iterate", "precision"}, standard: {"accuracy", "interval", "count", "verdict", "reason", "rows", ...}.
+        Accuracies are fractions.
+    """
+    run = trained_run(settings, context)
+    model = load(run / "model.keras")
+    experiment = experiment_of(settings)
+    x, y = tfadv.data.arrays(experiment.dataset, "test", data_dir=context.data_dir, limit=settings.get("limit"))
+    right = model.predict(x, batch_size=_FORWARD_BATCH, verbose=0).argmax(axis=1) == y
+    result: dict[str, Any] = {
+        "step": read_json(run / "metrics.json")["step"],
+        "seconds_of_training": seconds_of_training(run),
+        "weights": digest(model),
+        "count": len(x),
+        "clean": share(right),
+        "attacks": {},
+    }
+    precision = settings.get("precision", "auto")
+    for name, values in settings.get("attacks", {}).items():
+        # Kept one by one, because a run that is killed in the last of them should not begin with the first.
+        path = context.folder / f"{short_hash([name, values, result['weights']])}.json"
+        found = read_json(path)
+        if found is None:
+            context.report(f"{name} on {len(x):,} images")
+            outcome = attacks.compiled(model, attacks.from_dict(values), precision=precision).run(x, y)
+            any_iterate = float((~outcome.ever_adversarial).mean())
+            found = {**share(~outcome.adversarial), "any_iterate": any_iterate, "precision": outcome.precision}
+            files.write_json(path, found)
+        result["attacks"][name] = found
+    if settings.get("standard"):
+        context.report(f"AutoAttack on {settings['standard']:,} images")
+        report = evaluation.evaluate(
+            model,
+            tfadv.data.arrays(experiment.dataset, "test", data_dir=context.data_dir),
+            settings["epsilon"],
+            settings.get("norm", "linf"),
+            "standard",
+            limit=settings["standard"],
+            precision=precision,
+            state=context.folder / "standard",
+        )
+        assert report.verdict is not None, "suite standard is checked"
+        result["standard"] = {
+            "accuracy": report.robust_accuracy,
+            "interval": list(report.interval),
+            "count": report.count,
+            "clean": report.clean_accuracy,
+            "verdict": report.verdict.word,
+            "reason": report.verdict.reason,
+            "precision": sorted({row.precision for row in report.rows}),
+            "rows": {row.name: row.accuracy for row in report.rows},
+            "checks": {check.name: check.outcome for check in report.checks},
+        }
+    return result
+
+
+def share(flags: np.ndarray) -> dict[str, Any]:
+    """{"accuracy", "interval"}: the share of True, and its Clopper-Pearson 95% interval."""
+    low, high = clopper_pearson(int(flags.sum()), len(flags))
+    return {"accuracy": float(flags.mean()), "interval": [low, high]}
+
+
+def measured(key: str, experiment: str, seconds: float, **settings: Any) -> Job:
+    """A job of `measure`; attacks may be given as configs."""
+    given = {name: attacks.to_dict(config) for name, config in settings.pop("attacks", {}).items()}
+    return Job(key, measure, {"experiment": experiment, "attacks": given, **settings}, seconds)

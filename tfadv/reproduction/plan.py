@@ -1,0 +1,159 @@
+"""Does the jobs of many studies, each once: one after the other here, or by Ray; then renders the studies.
+
+A finished job leaves a JSON file named after all that its result depends on. So a plan that was killed continues, a
+larger plan takes over what a smaller one did, and two studies share what both need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tfadv import files, training
+from tfadv.report.tables import duration
+from tfadv.reproduction.runs import read_json
+from tfadv.reproduction.study import SCALES, Context, Job, Study
+from tfadv.validation import UserError
+
+EXECUTORS = ("local", "ray")
+
+
+def carry_out(
+    studies: Sequence[Study],
+    output: pathlib.Path,
+    *,
+    scale: str,
+    data_dir: str | None = None,
+    executor: str = "local",
+    report: Callable[[str], None] = print,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Does what is missing, and returns everything: study -> job -> {"result", "settings", "seconds", ...}.
+
+    A job that fails does not keep the others from being done; at the end the failures are raised.
+
+    Args:
+        output: receives jobs/ (finished results), work/ (of jobs under way) and runs/ (trained models).
+        scale: one of `SCALES`.
+        executor: "local", or "ray" for a cluster (`ray.init` finds it by its own variables), one job on one core.
+
+    Raises:
+        UserError: an unknown scale or executor, Ray is not installed, or jobs that failed, by name.
+    """
+    if scale not in SCALES:
+        raise UserError(f"scale must be one of {SCALES}, got {scale!r}")
+    if executor not in EXECUTORS:
+        raise UserError(f"executor must be one of {EXECUTORS}, got {executor!r}")
+    asked = {study.key: study.jobs(scale) for study in studies}
+    jobs = {job.identity: job for each in asked.values() for job in each}
+    missing = {name: job for name, job in jobs.items() if read_json(_place(output, name)) is None}
+    seconds = sum(job.seconds for job in missing.values())
+    report(
+        f"{len(studies)} target{'s' * (len(studies) != 1)} at scale {scale}: {len(jobs)} jobs, "
+        f"{len(jobs) - len(missing)} finished; about {duration(seconds)} for the others on two cores"
+    )
+    began, spent, failed = time.monotonic(), 0.0, {}
+    with _executor(executor) as do:
+        for number, (name, trouble) in enumerate(do(missing, output, data_dir), start=1):
+            job = missing[name]
+            spent += job.seconds
+            left = (time.monotonic() - began) * (seconds - spent) / max(spent, 1e-9)
+            if trouble:
+                failed[job.key] = trouble
+                report(f"{number}/{len(missing)} {job.key}: FAILED: {trouble}")
+            else:
+                report(f"{number}/{len(missing)} {job.key}: done; about {duration(left)} left")
+    found = {
+        key: {job.key: values for job in each if (values := read_json(_place(output, job.identity)))}
+        for key, each in asked.items()
+    }
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(missing)} jobs failed, the others are finished and kept: "
+            + "; ".join(f"{key}: {trouble}" for key, trouble in failed.items())
+        )
+    return found
+
+
+def _place(output: pathlib.Path, identity: str) -> pathlib.Path:
+    return output / "jobs" / f"{identity}.json"
+
+
+def perform(job: Job, output: pathlib.Path, data_dir: str | None) -> str | None:
+    """Does one job and stores its result; None, or in one line why it failed."""
+    work = output / "work" / job.identity
+    work.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"  {job.key}: {line}", file=sys.stderr, flush=True)
+
+    try:
+        # Two plans in one folder would write over each other's work.
+        with files.holding(work):
+            result = job.work(job.settings, Context(work, output / "runs", data_dir, say))
+    except Exception as error:
+        # Whatever a job does wrong, the others are worth finishing; the whole story is kept with its work.
+        files.write_text(work / "error.txt", traceback.format_exc())
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]} ({work / 'error.txt'})"
+    values = {
+        "job": job.key,
+        "work": f"{job.work.__module__}.{job.work.__name__}",
+        "settings": dict(job.settings),
+        "result": result,
+        "seconds": time.monotonic() - began,
+        "environment": training.environment(),
+    }
+    files.write_json(_place(output, job.identity), values)
+    shutil.rmtree(work, ignore_errors=True)
+    return None
+
+
+Outcomes = Iterator[tuple[str, str | None]]
+
+
+@contextlib.contextmanager
+def _executor(name: str) -> Iterator[Callable[[dict[str, Job], pathlib.Path, str | None], Outcomes]]:
+    if name == "local":
+        yield _one_after_the_other
+        return
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise UserError(
+            'executor="ray" needs Ray, which is not installed; install tfadv[ray], or use executor="local"'
+        ) from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
+    try:
+        yield _by_ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _one_after_the_other(jobs: dict[str, Job], output: pathlib.Path, data_dir: str | None) -> Outcomes:
+    for name, job in jobs.items():
+        yield name, perform(job, output, data_dir)
+
+
+def _by_ray(jobs: dict[str, Job], output: pathlib.Path, data_dir: str | None) -> Outcomes:
+    """The same by the workers of a cluster, which share the folder `output`."""
+    import ray
+
+    # A job is one core's work; retried by Ray if its worker dies, and then continues from its folder.
+    remote = ray.remote(num_cpus=1, max_retries=2)(perform)
+    waiting = {remote.remote(job, output.absolute(), data_dir): name for name, job in jobs.items()}
+    while waiting:
+        (ready,), _ = ray.wait(list(waiting), num_returns=1)
+        name = waiting.pop(ready)
+        try:
+            yield name, ray.get(ready)
+        except ray.exceptions.RayError as error:
+            yield name, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,0 +1,12 @@
+"""The index of everything that can be reproduced: trained tables, and studies."""
+
+from __future__ import annotations
+
+from tfadv.reproduction import feature_smoothing_table1
+from tfadv.reproduction.study import Study
+from tfadv.reproduction.target import Target
+
+TARGETS: dict[str, Target] = {"feature_smoothing/table1": feature_smoothing_table1.TARGET}
+_STUDIES: tuple[Study, ...] = ()
+
+STUDIES: dict[str, Study] = {study.key: study for study in _STUDIES}
