@@ -1,46 +1,85 @@
-"""Worst-case accuracy of a model under a suite of attacks, with a report.
+"""Worst-case accuracy of a model under a suite of attacks, whether the number can be trusted, and a report.
 
 python -m attacks.evaluate --model=runs/natural/model.keras --dataset=mnist --epsilon=0.3 --output=report
+--suite=standard is AutoAttack. A run that was killed continues where --output has what it left.
+--threat=linf:0.3 --threat=l2:2 --threat=rotation:20 evaluates several threat models, and their union.
 --strategy=mirrored attacks on all GPUs of the machine, --strategy=multiworker on several machines (TF_CONFIG).
 """
 
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
-import numpy as np
 from absl import app, flags
 
-from tfadv import data, evaluation, models, training
+from tfadv import evaluation, models, training
 from tfadv.attacks.passes import PRECISIONS
 from tfadv.balls import BALLS
+from tfadv.report import Collection, Report
 from tfadv.validation import UserError, exit_cleanly
 
 _MODEL = flags.DEFINE_string("model", None, "A .keras file, a SavedModel folder or a run folder.", required=True)
-_DATASET = flags.DEFINE_string("dataset", "digits", "A data set's name (its test split), or an .npz file with x and y.")
+_SIGNATURE = flags.DEFINE_string("signature", None, "Of a SavedModel: which one gives the logits.")
+_ARCHITECTURE = flags.DEFINE_string("architecture", None, "For HDF5 weights: which of tfadv.models.MODELS they fit.")
+_DATASET = flags.DEFINE_string("dataset", "digits", "A data set (its test split), tfds:NAME, or an .npz with x and y.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
-_EPSILON = flags.DEFINE_float("epsilon", None, "Radius in input units: 0.0314 for 8/255, never 8.", required=True)
+_EPSILON = flags.DEFINE_float("epsilon", None, "Radius in input units: 0.0314 for 8/255, never 8.")
 _NORM = flags.DEFINE_enum("norm", "linf", sorted(BALLS), "Norm of the ball.")
+_THREAT = flags.DEFINE_multi_string(
+    "threat", [], "Instead: norm:epsilon, such as linf:8/255 or rotation:20. Repeatable."
+)
 _SUITE = flags.DEFINE_enum("suite", "gradient", sorted(evaluation.SUITES), "Which attacks run.")
 _SOURCE = flags.DEFINE_multi_string("source", [], "Another model: its adversarial examples are tried too. Repeatable.")
+_STAND_IN = flags.DEFINE_string("stand_in", None, "A differentiable model that behaves like this one, for a check.")
+_CLAIMED = flags.DEFINE_float("claimed", None, "A robust accuracy to be judged, from 0 to 1.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Evaluates a seeded, stratified subset of this many examples.")
+_BUDGET = flags.DEFINE_string("budget", None, 'Such as "10 min": as many examples as this time allows.')
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the subset and of the random starts.")
+_CHECK = flags.DEFINE_bool("check", True, "Whether the evaluation itself is checked.")
+_ANALYZE = flags.DEFINE_bool("analyze", False, "Adds statistics of logits and gradients to the report.")
+_EXAMPLES = flags.DEFINE_bool("examples", False, "Also writes the adversarial images, as an .npz file.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", list(PRECISIONS), "Of the search; successes are float32.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Examples attacked at a time.", lower_bound=1)
-_ARCHITECTURE = flags.DEFINE_string("architecture", None, "For HDF5 weights: which of tfadv.models.MODELS they fit.")
 _STRATEGY = flags.DEFINE_enum("strategy", "default", training.STRATEGIES, "What the attacks are spread over.")
 _TPU = flags.DEFINE_string("tpu", "", "With --strategy=tpu: name or address of the TPU; default this machine's.")
-_OUTPUT = flags.DEFINE_string("output", None, "Receives report.json, report.html and the plots.")
+_OUTPUT = flags.DEFINE_string("output", None, "Receives report.json, report.html, tables, plots and the state.")
 
 
-def _arrays(dataset: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
-    if not dataset.endswith(".npz"):
-        return data.arrays(dataset, "test", data_dir=data_dir)
-    try:
-        with np.load(dataset, allow_pickle=False) as stored:
-            return stored["x"], stored["y"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"dataset {dataset} must be an .npz file with arrays x and y ({error})") from error
+def _evaluated(model: Any) -> Report | Collection:
+    data = evaluation.named(_DATASET.value, data_dir=_DATA_DIR.value)
+    options: dict[str, Any] = {
+        "limit": _LIMIT.value,
+        "seed": _SEED.value,
+        "precision": _PRECISION.value,
+        "batch_size": _BATCH_SIZE.value,
+        "name": pathlib.Path(_MODEL.value).name,
+        "dataset": data.name,
+        "check": _CHECK.value,
+        "analyze": _ANALYZE.value,
+    }
+    if _THREAT.value:
+        return evaluation.evaluate_threats(model, (data.x, data.y), _THREAT.value, **options)
+    if _EPSILON.value is None:
+        raise UserError("the threat model is missing: pass --epsilon=8/255 as a decimal, or --threat=linf:8/255")
+    train = None
+    if _SUITE.value == "full" and not _DATASET.value.endswith(".npz"):
+        twin = evaluation.named(_DATASET.value, "train", data_dir=_DATA_DIR.value)
+        train = twin.x, twin.y
+    return evaluation.evaluate(
+        model,
+        (data.x, data.y),
+        _EPSILON.value,
+        norm=_NORM.value,
+        suite=_SUITE.value,
+        sources={str(path): models.load(path) for path in _SOURCE.value},
+        stand_in=None if _STAND_IN.value is None else models.load(_STAND_IN.value),
+        claimed=_CLAIMED.value,
+        budget=_BUDGET.value,
+        state=None if _OUTPUT.value is None else pathlib.Path(_OUTPUT.value) / ".unfinished",
+        train=train,
+        **options,
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -49,27 +88,15 @@ def main(argv: list[str]) -> None:
     # First, because TensorFlow forms a cluster before it does anything else.
     strategy = training.make_strategy(_STRATEGY.value, _TPU.value)
     with strategy.scope():
-        report = evaluation.evaluate(
-            models.load(_MODEL.value, _ARCHITECTURE.value),
-            _arrays(_DATASET.value, _DATA_DIR.value),
-            _EPSILON.value,
-            norm=_NORM.value,
-            suite=_SUITE.value,
-            sources={str(path): models.load(path) for path in _SOURCE.value},
-            limit=_LIMIT.value,
-            seed=_SEED.value,
-            precision=_PRECISION.value,
-            batch_size=_BATCH_SIZE.value,
-            name=pathlib.Path(_MODEL.value).name,
-            dataset=_DATASET.value,
-        )
+        found = _evaluated(models.load(_MODEL.value, _ARCHITECTURE.value, signature=_SIGNATURE.value))
     if not training.is_chief(strategy):
         return
-    print(report.summary())
-    for check in report.checks:
-        print(f"{check.outcome}: {check.name} ({check.evidence})")
+    print(found.summary())
+    for report in (found,) if isinstance(found, Report) else found.reports:
+        for check in report.checks:
+            print(f"{check.outcome}: {check.name} ({check.evidence})")
     if _OUTPUT.value:
-        report.save(_OUTPUT.value)
+        found.save(_OUTPUT.value)
         print(f"report in {_OUTPUT.value}")
 
 

@@ -60,6 +60,31 @@ def test_a_saved_model_folder_gives_the_same_logits(tmp_path):
     np.testing.assert_allclose(predict(IMAGES), model(IMAGES), atol=1e-6)
 
 
+def test_a_signature_of_a_saved_model_may_be_named(tmp_path):
+    """Beside the usual ones a folder may hold others, which give other numbers."""
+    module = tf.Module()
+    spec = [tf.TensorSpec([None, 2, 2, 1], tf.float32)]
+    names = {"serving_default": 1.0, "twice": 2.0}
+    signatures = {
+        name: tf.function(lambda x, factor=factor: {"logits": factor * tf.reshape(x, [-1, 4])}, input_signature=spec)
+        for name, factor in names.items()
+    }
+    tf.saved_model.save(module, str(tmp_path / "exported"), signatures=signatures)
+    for name, factor in names.items():
+        predict = models.load(tmp_path / "exported", signature=name)
+        np.testing.assert_allclose(predict(IMAGES), factor * IMAGES.reshape(4, 4), rtol=1e-6)
+    with pytest.raises(
+        UserError, match=r"got 'thrice'; it has serving_default\(x: float32 \[None, 2, 2, 1\]\) -> logits"
+    ):
+        models.load(tmp_path / "exported", signature="thrice")
+
+
+def test_a_signature_of_what_is_no_saved_model_is_refused(tmp_path):
+    classifier().save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="signature is for SavedModel folders only"):
+        models.load(tmp_path / "model.keras", signature="serve")
+
+
 def test_a_run_folder_gives_its_classifier(tmp_path):
     model = classifier()
     (tmp_path / "checkpoints").mkdir()

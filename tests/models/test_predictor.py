@@ -1,14 +1,16 @@
 """The predictor: every kind of model gives float32 logits in inference mode; what cannot is refused with the remedy."""
 
 import gc
+import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv.attacks import Fgm, compiled
+from tfadv.attacks import Fgm, Square, compiled
 from tfadv.models import predictor
+from tfadv.models.adapters import bpda
 from tfadv.validation import UserError
 
 LAYERS = keras.layers
@@ -85,7 +87,9 @@ def test_a_subclassed_model_is_called_as_it_is(build):
     ids=["dense", "dense-function", "activation", "layer", "operation", "nested", "sequential", "unbuilt"],
 )
 def test_a_softmax_head_is_refused_with_the_remedy(model):
-    with pytest.raises(UserError, match=r"ends in softmax.*need logits: build it without the last activation"):
+    with pytest.raises(
+        UserError, match=r"ends in softmax.*need logits: build it without the last .*as tfadv.models.without_softmax"
+    ):
         predictor(model())
 
 
@@ -156,15 +160,85 @@ def test_a_saved_model_by_keras_export_gives_the_logits_of_the_model(tmp_path):
     np.testing.assert_allclose(predict(tf.constant(IMAGES)), model(IMAGES), atol=1e-6)
 
 
+def one_batch(dtype=tf.float32, name="x"):
+    return [tf.TensorSpec([None, 4], dtype, name=name)]
+
+
+def test_a_signature_is_the_one_named_or_else_serve_or_serving_default_or_the_only_one(tmp_path):
+    """Named: what the caller says. Otherwise the usual names first, and no guess among several others."""
+    images = IMAGES.reshape(4, 4)
+    for number, (names, named, message) in enumerate(
+        [
+            (["classify"], None, None),
+            (["classify", "embed"], "classify", None),
+            (["classify", "serving_default"], "classify", None),
+            (["classify", "embed"], None, r"classify\(x: float32 \[None, 4\]\) -> scores; embed\(.* name the one that"),
+            (["classify"], "clasify", r"signature must be one .* got 'clasify'; it has classify\(x: float32"),
+        ]
+    ):
+        model = save(tmp_path / str(number), **{name: one_batch() for name in names})
+        if message is None:
+            np.testing.assert_allclose(predictor(model, named)(tf.constant(images)), 3 * images, rtol=1e-6)
+        else:
+            with pytest.raises(UserError, match=message):
+                predictor(model, named)
+
+
+def test_a_signature_gets_images_of_its_own_precision(tmp_path):
+    model = save(tmp_path, serving_default=one_batch(tf.float64))
+    images = tf.constant(IMAGES.reshape(4, 4))
+    np.testing.assert_allclose(predictor(model)(images), 3 * images, rtol=1e-6)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(predictor(model)(images))
+    np.testing.assert_array_equal(tape.gradient(total, images), np.full([4, 4], 3, np.float32))
+
+
+@pytest.mark.parametrize("model", [lambda x: x, functional(LAYERS.Dense(3))], ids=["function", "keras"])
+def test_what_has_no_signatures_refuses_one(model):
+    with pytest.raises(UserError, match=r"signature .*(has none: leave it out|is for SavedModels.*leave it out)"):
+        predictor(model, "serve")
+
+
 @pytest.mark.parametrize(
     ("signatures", "message"),
     [
-        ({"serving_default": [tf.TensorSpec([None, 4], tf.uint8, name="bytes")]}, r"floating-point.*\(bytes: uint8\)"),
-        ({"serve": [tf.TensorSpec([None, 4], tf.float32, name=name) for name in "ab"]}, r"one batch.*a: float32, b:"),
-        ({"classify": [tf.TensorSpec([None, 4], tf.float32, name="x")]}, r"\['classify'\], none of them serve or"),
+        ({"serving_default": one_batch(tf.uint8, "bytes")}, r"floating-point.*\(bytes: uint8 \[None, 4\]\); integers"),
+        (
+            {"serve": one_batch(tf.uint8), "floats": one_batch()},
+            r"uint8.* names another: floats\(x: float32 \[None, 4\]",
+        ),
+        (
+            {"serve": one_batch(tf.uint8), "text": one_batch(tf.string)},
+            r"uint8 \[None, 4\]\); integers have no gradient",
+        ),
+        ({"serve": one_batch(tf.string)}, r"it takes \(x: string \[None, 4\]\); pass a function from float images"),
+        ({"serve": [tf.TensorSpec([None, 4], name=name) for name in "ab"]}, r"one batch.*a: float32 \[None, 4\], b:"),
+        (
+            {"serve": [tf.TensorSpec([1, 4], name="x")]},
+            r"takes 1 images at a time.* export it with a batch axis of None",
+        ),
     ],
-    ids=["uint8", "two-inputs", "other-name"],
+    ids=["uint8", "uint8 beside floats", "uint8 beside text", "text", "two inputs", "one image"],
 )
 def test_a_saved_model_without_a_fitting_signature_is_refused(tmp_path, signatures, message):
     with pytest.raises(UserError, match=message):
         predictor(save(tmp_path, **signatures))
+
+
+def test_the_remedies_for_8_bit_images_work_as_they_are_written(tmp_path):
+    """Queries alone, or the gradient of a stand-in; the logits are those of the rounded image in both."""
+    model = save(tmp_path, serve_uint8=[tf.TensorSpec([None, 2, 2, 1], tf.uint8, name="images")])
+    with pytest.raises(UserError) as caught:
+        predictor(model)
+    (remedy,) = re.findall(r"run on (lambda x: model.*\['logits'\]);", str(caught.value))
+    asked = eval(remedy.replace("['logits']", "['scores']"), {"model": model, "tf": tf})
+    labels = asked(IMAGES).numpy().argmax(axis=1)
+    np.testing.assert_allclose(asked(IMAGES), 3 * np.round(255 * IMAGES.reshape(4, 4)), rtol=1e-6)
+    assert compiled(asked, Square(1.0, queries=30)).run(IMAGES, labels).adversarial.any()
+    with pytest.raises(UserError, match="no gradient"):
+        compiled(asked, Fgm(0.5))(IMAGES, labels)
+    through = bpda(asked, backward=lambda x: 765 * tf.reshape(x, [-1, 4]))
+    np.testing.assert_array_equal(through(IMAGES), asked(IMAGES))
+    x_adv = compiled(through, Fgm(0.5, objective="margin"))(IMAGES, labels)
+    np.testing.assert_array_less(x_adv.numpy().reshape(4, 4)[np.arange(4), labels], IMAGES.max(axis=(1, 2, 3)))

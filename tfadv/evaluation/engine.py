@@ -18,13 +18,17 @@ from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
 from tfadv.evaluation import checks, suites
 from tfadv.evaluation.budget import in_portions, seconds_of
+from tfadv.evaluation.inputs import as_arrays
 from tfadv.evaluation.refusals import refuse
+from tfadv.evaluation.sections import analyzed
 from tfadv.evaluation.subject import Subject
+from tfadv.evaluation.surrogates import adversarial_surrogate, undefended_twin
+from tfadv.evaluation.threats import UNITS
 from tfadv.evaluation.verdict import decide
 from tfadv.progress import Progress
 from tfadv.report.records import Check, Examples, ThreatModel
 from tfadv.report.report import Report
-from tfadv.validation import UserError, check_epsilon, check_images, check_labels, check_logits
+from tfadv.validation import UserError, check_epsilon, check_labels, check_logits
 from tfadv.version import __version__
 
 _SHOWN = 10
@@ -40,7 +44,9 @@ def evaluate(
     sources: Mapping[str, Any] | None = None,
     stand_in: Any = None,
     claimed: float | None = None,
+    train: Any = None,
     check: bool = True,
+    analyze: bool = False,
     limit: int | None = None,
     budget: str | float | None = None,
     state: str | os.PathLike | None = None,
@@ -67,6 +73,9 @@ def evaluate(
         stand_in: a differentiable model that behaves like `model` (one with `tfadv.models.bpda` inside, say): a check
             tries on `model` what is crafted on it.
         claimed: the robust accuracy that somebody states, in [0, 1]; the verdict judges it in place of the suite's.
+        train: (x, y) training examples, apart from `data`: suite "full" trains two twins of the model on them, an
+            undefended and an adversarially trained one, as further sources.
+        analyze: adds sections with statistics of the model (`tfadv.analysis`) on 200 examples.
         check: False leaves the checks and the verdict out.
         limit: evaluates a seeded, stratified subset of this size.
         budget: "10 min": evaluates as many examples as this time allows, a stratified sample; an attack that has begun
@@ -87,15 +96,16 @@ def evaluate(
             "rand"), depends on the batch, gives probabilities or changes when it classifies. The message names the
             argument and the remedy.
     """
-    if norm not in BALLS:
+    if norm not in UNITS:
         raise UserError(f"norm must be one of {sorted(BALLS)}, got {norm!r}")
-    check_epsilon(epsilon, bounds, norm, strict=True)
+    if norm in BALLS:
+        check_epsilon(epsilon, bounds, norm, strict=True)
     if claimed is not None and not 0 <= claimed <= 1:
         raise UserError(f"claimed must be a robust accuracy from 0 to 1, got {claimed!r}; write 0.45 for 45%")
     spend = None if budget is None else seconds_of(budget)
     deadline = None if spend is None else time.monotonic() + spend
     parts = tuple(
-        dataclasses.replace(each, config=dataclasses.replace(each.config, bounds=bounds))
+        dataclasses.replace(each, config=dataclasses.replace(each.config, bounds=bounds))  # type: ignore[call-arg]
         for each in suites.parts(suite, float(epsilon), norm, seed)
     )
     x, y = as_arrays(data, bounds)
@@ -124,8 +134,11 @@ def evaluate(
         if each.limit is not None and (deadline is None or time.monotonic() < deadline):
             rows = np.flatnonzero(tried & (~subject.broken if each.survivors else subject.correct))
             subject.attack(number, each.config, subject.some(rows, each.limit), survivors=each.survivors)
-    for source_name, source in (sources or {}).items():
-        subject.transfer(source_name, source, parts[-1].config)
+    given = dict(sources or {})
+    if suite == "full" and train is not None:
+        given |= _twins(model, train, (x, y), subject)
+    for source_name, source in given.items():
+        subject.transfer(source_name, source, _crafting(parts))
     subject.finish(tried)
     robust = 1 - float(subject.broken.mean())
     examples = _examples(subject)
@@ -149,6 +162,7 @@ def evaluate(
         checks=made,
         verdict=verdict,
         found_by_checks=subject.by_checks,
+        sections=analyzed(model, subject) if analyze else (),
         versions={
             "tfadv": __version__,
             "tensorflow": tf.__version__,
@@ -162,7 +176,7 @@ def evaluate(
             "budget": budget,
             "seed": seed,
             "precision": precision,
-            "sources": sorted(sources or {}),
+            "sources": sorted(given),
             "claimed": claimed,
         },
     )
@@ -171,32 +185,18 @@ def evaluate(
     return report
 
 
-def as_arrays(data: Any, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [N, ...] and integer labels [N] of a pair of arrays or of a Dataset, batched or not.
+def _crafting(parts: tuple[suites.Part, ...]) -> Any:
+    """The attack that sources are attacked with: the suite's last one that follows a gradient for many steps."""
+    many = [part.config for part in parts if isinstance(part.config, attacks.Apgd | attacks.Mim | attacks.Pgd)]
+    return many[-1] if many else parts[-1].config
 
-    Raises:
-        UserError: neither, infinite, empty, or images or labels that `check_images` and `check_labels` refuse.
-    """
-    if isinstance(data, tf.data.Dataset):
-        spec = data.element_spec
-        if not (isinstance(spec, tuple) and len(spec) == 2):
-            raise UserError(f"data must yield (image, label) pairs, got elements {spec}")
-        if data.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise UserError("data must be finite, got a dataset that repeats forever; use .take(count)")
-        pairs = list(data.as_numpy_iterator())
-        # Labels tell: one example has a scalar label, a batch has a vector of them.
-        join = np.stack if spec[1].shape.rank == 0 else np.concatenate
-        if not pairs:
-            raise UserError("data must hold at least one image, got an empty dataset")
-        x, y = (join(column) for column in zip(*pairs, strict=True))
-    elif isinstance(data, tuple | list) and len(data) == 2:
-        x, y = data
-    else:
-        raise UserError(f"data must be arrays (x, y) or a tf.data.Dataset of (image, label), got {type(data).__name__}")
-    x = check_images(x, bounds)
-    if not len(x):
-        raise UserError("data must hold at least one image, got none")
-    return x, check_labels(y, len(x))
+
+def _twins(model: Any, train: Any, test: Any, subject: Subject) -> dict[str, Any]:
+    """An undefended and an adversarially trained model like `model`, by name."""
+    options: dict[str, Any] = {"bounds": subject.bounds, "seed": subject.seed + 1}
+    natural = undefended_twin(model, train, test, **options)
+    adversarial = adversarial_surrogate(model, train, test, subject.epsilon, subject.norm, **options)
+    return {each.name: each.model for each in (natural, adversarial)}
 
 
 def _examples(subject: Subject) -> Examples | None:

@@ -224,7 +224,8 @@ def _spec(name: str, builder: Any) -> DatasetSpec:
     info = builder.info
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     keys = info.supervised_keys if info.supervised_keys and len(info.supervised_keys) == 2 else (None, None)
-    image, label = (features.get(key) if isinstance(key, str) else None for key in keys)
+    pair: list[Any] = [features.get(key) if isinstance(key, str) else None for key in keys]
+    image, label = pair
     fits = isinstance(image, tfds.features.Image) and isinstance(label, tfds.features.ClassLabel)
     if not fits or image.np_dtype != np.uint8 or None in image.shape:
         described = ", ".join(f"{key}: {type(each).__name__} {each.shape}" for key, each in features.items())

@@ -25,6 +25,13 @@ SIZE_TOLERANCE = 1e-5
 _FORWARD_BATCH = 500
 _FINGERPRINT = 32
 
+# Of a rotation the images do not tell the angle; the attack keeps to it by construction.
+_SIZES = {norm: ball.size for norm, ball in BALLS.items()} | {
+    "l0": lambda delta: tf.math.count_nonzero(tf.reshape(delta, [len(delta), -1]), axis=1, dtype=tf.float32),
+    "brightness": BALLS["linf"].size,
+    "rotation": lambda delta: tf.zeros([len(delta)]),
+}
+
 
 class Subject:
     """One model, its examples and one threat model; rows come in from the suite, further examples from the checks.
@@ -147,9 +154,12 @@ class Subject:
         if key not in self._compiled:
             self._compiled[key] = attacks.compiled(self.plain if on is None else on, config, **self._options)
         progress = Progress(label or name_of(config))
-        outcome = self._compiled[key].run(
-            self.x[rows], self.y[rows], index=self.index[rows], progress=progress, state=state
-        )
+        if getattr(config, "targeted", False):
+            outcome = self._every_target(self._compiled[key], rows, progress, state)
+        else:
+            outcome = self._compiled[key].run(
+                self.x[rows], self.y[rows], index=self.index[rows], progress=progress, state=state
+            )
         progress.close()
         allowed = self.inside(outcome.x_adv, rows, getattr(config, "epsilon", None), config.norm)
         fooled = (self.forward(outcome.x_adv).argmax(axis=1) != self.y[rows]) & allowed
@@ -157,6 +167,21 @@ class Subject:
         gradients, queries = (outcome.gradient_evaluations, outcome.queries) if on is None else (0, len(rows))
         seconds = time.monotonic() - began
         return Crafted(outcome.x_adv, fooled, discarded, seconds, gradients, queries, outcome.precision)
+
+    def _every_target(self, attack: Any, rows: np.ndarray, progress: Any, state: os.PathLike | None) -> attacks.Outcome:
+        """A targeted attack with every wrong class as its target, until one is reached."""
+        x_adv, hit = self.x[rows].copy(), np.zeros(len(rows), bool)
+        gradients, queries = 0, 0
+        for step in range(1, self.logits.shape[1]):
+            left = np.flatnonzero(~hit)
+            if not len(left):
+                break
+            target = (self.y[rows[left]] + step) % self.logits.shape[1]
+            found = attack.run(self.x[rows[left]], target, index=self.index[rows[left]], progress=progress, state=state)
+            x_adv[left[found.adversarial]] = found.x_adv[found.adversarial]
+            hit[left] = found.adversarial
+            gradients, queries = gradients + found.gradient_evaluations, queries + found.queries
+        return attacks.Outcome(x_adv, hit, hit, gradients, queries, attack.precision)
 
     def inside(self, x_adv: np.ndarray, rows: np.ndarray, epsilon: Any = None, norm: str | None = None) -> np.ndarray:
         """Whether images are in the box, and in the ball of this epsilon (None: the threat model's), bool [m]."""
@@ -166,7 +191,7 @@ class Subject:
 
     def sizes(self, x_adv: np.ndarray, rows: Any, norm: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Size of the perturbations [m], and how far a pixel lies outside the bounds [m] (negative inside)."""
-        size = BALLS[norm or self.norm].size(tf.constant(x_adv - self.x[rows])).numpy()
+        size = _SIZES[norm or self.norm](tf.constant(x_adv - self.x[rows])).numpy()
         outside = np.maximum(self.bounds[0] - x_adv, x_adv - self.bounds[1])
         return size, outside.reshape(len(x_adv), -1).max(axis=1)
 

@@ -26,7 +26,11 @@ from tfadv.attacks import (
     Spsa,
     Square,
 )
+from tfadv.balls import BALLS
 from tfadv.validation import UserError
+
+Bounds = tuple[float, float]
+_UNIT = (0.0, 1.0)
 
 _LOSSES = {"cross_entropy": "cross-entropy", "margin": "margin", "dlr": "DLR"}
 _APGD = {"cross_entropy": "APGD-CE", "dlr": "APGD-DLR", "targeted_dlr": "APGD-T", "margin": "APGD margin"}
@@ -85,25 +89,26 @@ class Part:
     limit: int | None = None
 
 
-def quick(epsilon: float, norm: str, seed: int) -> tuple[Attack, ...]:
+def quick(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> tuple[Attack, ...]:
     """Seconds: one gradient step, and twenty of them."""
-    return (Fgm(epsilon, norm), Pgd(epsilon, 2.5 * epsilon / 20, 20, norm, seed=seed))
+    step = 2.5 * epsilon / 20
+    return (Fgm(epsilon, norm, bounds=bounds), Pgd(epsilon, step, 20, norm, seed=seed, bounds=bounds))
 
 
-def gradient(epsilon: float, norm: str, seed: int) -> tuple[Attack, ...]:
+def gradient(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> tuple[Attack, ...]:
     """First-order attacks: FGM, then PGD-40 on cross-entropy and on the margin, three random starts each.
 
     The step 2.5 epsilon / 40 lets the path cross the ball from any start (Madry et al. 2018 use 2.5 epsilon / steps).
     """
     step = 2.5 * epsilon / 40
     return (
-        Fgm(epsilon, norm),
-        Pgd(epsilon, step, 40, norm, "cross_entropy", restarts=3, seed=seed),
-        Pgd(epsilon, step, 40, norm, "margin", restarts=3, seed=seed),
+        Fgm(epsilon, norm, bounds=bounds),
+        Pgd(epsilon, step, 40, norm, "cross_entropy", restarts=3, seed=seed, bounds=bounds),
+        Pgd(epsilon, step, 40, norm, "margin", restarts=3, seed=seed, bounds=bounds),
     )
 
 
-def papers(epsilon: float, norm: str, seed: int) -> tuple[Part, ...]:
+def papers(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> tuple[Part, ...]:
     """The attacks of the five papers that the library reproduces, at the threat model's norm and radius.
 
     Their steps are scaled with epsilon. FS, LSQ, LSV, WD and AV are the papers "Theoretical and empirical study of
@@ -125,55 +130,66 @@ def papers(epsilon: float, norm: str, seed: int) -> tuple[Part, ...]:
     it failed. Of other norms the papers have no attacks: their first-order ones are run there as well. What
     WD does beside norms, and the JSMA, is in `tfadv.evaluation.threats`.
     """
+    common: dict[str, Any] = {"norm": norm, "seed": seed, "bounds": bounds}
 
     def both(step: float, steps: int) -> tuple[Attack, ...]:
-        return tuple(Pgd(epsilon, step, steps, norm, each, seed=seed) for each in ("cross_entropy", "margin"))
+        return tuple(Pgd(epsilon, step, steps, objective=each, **common) for each in ("cross_entropy", "margin"))
 
     madry = epsilon / 30
     attacks = [
-        Fgm(epsilon, norm),
-        Fgm(epsilon, norm, "margin"),
-        Pgd(epsilon, madry, 40, norm, random_start=False, seed=seed),
+        Fgm(epsilon, norm, bounds=bounds),
+        Fgm(epsilon, norm, "margin", bounds=bounds),
+        Pgd(epsilon, madry, 40, random_start=False, **common),
         *both(madry, 40),
         *both(epsilon / 4, 20),
         *both(epsilon / 4, 100),
     ]
     if norm in ("linf", "l2"):
-        attacks.append(DeepFool(epsilon, norm=norm))
+        attacks.append(DeepFool(epsilon, norm=norm, bounds=bounds))
     found = _alone(*attacks)
     if norm == "l2":
-        found += (Part(CarliniWagner(epsilon, steps=200, binary_searches=5), survivors=True, limit=500),)
+        last = CarliniWagner(epsilon, steps=200, binary_searches=5, bounds=bounds)
+        found += (Part(last, survivors=True, limit=500),)
     return found
 
 
-def full(epsilon: float, norm: str, seed: int) -> tuple[Part, ...]:
+def full(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> tuple[Part, ...]:
     """AutoAttack, then the papers' attacks, then what needs no gradient on at most 100 of the examples that are left.
 
     The papers' attacks run alone, so that their numbers can be compared with those of other evaluations. HopSkipJump
     has 5,000 queries for each example, SPSA 100 steps of 128 samples.
     """
-    last = (Spsa(epsilon, steps=100, samples=128, norm=norm, seed=seed), HopSkipJump(epsilon, 5_000, norm, seed=seed))
+    last = (spsa(epsilon, norm, seed, bounds), HopSkipJump(epsilon, 5_000, norm, seed=seed, bounds=bounds))
     return (
-        *_auto_attack("standard")(epsilon, norm, seed),
-        *papers(epsilon, norm, seed),
+        *_auto_attack("standard")(epsilon, norm, seed, bounds),
+        *papers(epsilon, norm, seed, bounds),
         *(Part(config, survivors=True, limit=100) for config in last),
     )
+
+
+def spsa(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> Spsa:
+    """SPSA with 100 steps of 128 samples, whose lengths are 1% of the range of a pixel."""
+    length = 0.01 * (bounds[1] - bounds[0])
+    return Spsa(epsilon, 100, 128, length, length, norm, seed=seed, bounds=bounds)
 
 
 def _alone(*configs: Attack) -> tuple[Part, ...]:
     return tuple(map(Part, configs))
 
 
-def _auto_attack(version: str) -> Callable[[float, str, int], tuple[Part, ...]]:
+def _auto_attack(version: str) -> Callable[..., tuple[Part, ...]]:
     """Each attack is given what the ones before could not fool."""
-    return lambda epsilon, norm, seed: tuple(
-        Part(config, survivors=True) for config in AutoAttack(epsilon, norm, version, seed).stages()
-    )
+
+    def stages(epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT) -> tuple[Part, ...]:
+        configs = AutoAttack(epsilon, norm, version, seed, bounds).stages()
+        return tuple(Part(config, survivors=True) for config in configs)
+
+    return stages
 
 
-_PARTS: dict[str, Callable[[float, str, int], tuple[Part, ...]]] = {
-    "quick": lambda epsilon, norm, seed: _alone(*quick(epsilon, norm, seed)),
-    "gradient": lambda epsilon, norm, seed: _alone(*gradient(epsilon, norm, seed)),
+_PARTS: dict[str, Callable[..., tuple[Part, ...]]] = {
+    "quick": lambda *threat: _alone(*quick(*threat)),
+    "gradient": lambda *threat: _alone(*gradient(*threat)),
     "papers": papers,
     "standard": _auto_attack("standard"),
     "plus": _auto_attack("plus"),
@@ -184,16 +200,20 @@ _PARTS: dict[str, Callable[[float, str, int], tuple[Part, ...]]] = {
 LONG = ("standard", "plus", "rand", "full")
 
 
-def _configs_of(name: str) -> Callable[[float, str, int], tuple[Any, ...]]:
-    return lambda epsilon, norm, seed: tuple(part.config for part in _PARTS[name](epsilon, norm, seed))
+def _configs_of(name: str) -> Callable[..., tuple[Any, ...]]:
+    return lambda *threat: tuple(part.config for part in _PARTS[name](*threat))
 
 
-# Name -> function of (epsilon, norm, seed) that gives the attacks.
-SUITES: dict[str, Callable[[float, str, int], tuple[Any, ...]]] = {name: _configs_of(name) for name in _PARTS}
+# Name -> function of (epsilon, norm, seed, bounds) that gives the attacks; without bounds for pixels in [0, 1].
+SUITES: dict[str, Callable[..., tuple[Any, ...]]] = {name: _configs_of(name) for name in _PARTS}
 
 
-def parts(suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str, seed: int) -> tuple[Part, ...]:
+def parts(
+    suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str, seed: int, bounds: Bounds = _UNIT
+) -> tuple[Part, ...]:
     """The attacks of a suite by name, or those given (configs or `Part`s), and how each is run.
+
+    `bounds`, the lowest and highest pixel value, are for suites by name; configs that are given have their own.
 
     Raises:
         UserError: no such suite, none given, a config of another norm or radius than the threat model, or a limit
@@ -202,7 +222,7 @@ def parts(suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str, s
     if isinstance(suite, str):
         if suite not in _PARTS:
             raise UserError(f"suite must be one of {sorted(_PARTS)} or a list of attack configs, got {suite!r}")
-        return _PARTS[suite](epsilon, norm, seed)
+        return _PARTS[suite](epsilon, norm, seed, bounds)
     given = tuple(each if isinstance(each, Part) else Part(each) for each in suite)
     if not given or not all(isinstance(part.config, Attack) for part in given):
         raise UserError(
@@ -210,7 +230,8 @@ def parts(suite: str | tuple[Any, ...] | list[Any], epsilon: float, norm: str, s
             "AutoAttack is suite='standard'"
         )
     for part in given:
-        if part.config.norm != norm or getattr(part.config, "epsilon", None) != epsilon:
+        # Of what is no norm (rotation, pixels) the attacks keep to it by themselves, and are judged afterwards.
+        if norm in BALLS and (part.config.norm != norm or getattr(part.config, "epsilon", None) != epsilon):
             raise UserError(
                 f"every attack of a suite must keep to the threat model norm={norm!r}, epsilon={epsilon}, got "
                 f"{part.config}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tfadv.report.records import Check, Verdict
@@ -20,6 +21,10 @@ def decide(count: int, robust: float, worst: float, checks: Sequence[Check], cla
     all attacks of the checks by max(3 images, 0.5% of n) or more; else `unverified` if a check failed or could not run;
     else `trusted`, which says no more than that no check failed.
 
+    Where every check passed and nobody claims anything, two standard errors are allowed too: the checks with more steps
+    and starts pass up to that, because any further effort finds a few more images of a sound network (PGD-40 to PGD-80
+    moved one from 94.7% to 93.3%), and together they should not say what none of them says.
+
     Args:
         count: n, examples.
         robust: share that the suite left unbroken.
@@ -29,14 +34,17 @@ def decide(count: int, robust: float, worst: float, checks: Sequence[Check], cla
     """
     judged = robust if claimed is None else claimed
     lost = (judged - worst) * count
-    if lost >= allowed(count) - 1e-9:
+    failed = [check.name for check in checks if check.outcome == "failed"]
+    limit = allowed(count)
+    if claimed is None and not failed:
+        limit = max(limit, 2 * math.sqrt(robust * (1 - robust) * count))
+    if lost >= limit - 1e-9:
         of_claim = "the claimed" if claimed is not None else "the suite's"
         reason = (
             f"Stronger attacks leave {percent(worst, count)} of the {count:,} images, not {of_claim} "
             f"{percent(judged, count)}, so that number is too high."
         )
         return Verdict("overestimated", reason, judged, worst)
-    failed = [check.name for check in checks if check.outcome == "failed"]
     missing = [check.name for check in checks if check.outcome == "not run"]
     if failed or missing:
         parts = [

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfadv.models import hdf5
+from tfadv.models.predictor import predictor
 from tfadv.validation import UserError
 
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
@@ -21,7 +22,7 @@ _RUN_MODEL, _RUN_DESCRIPTION = "model.keras", "experiment.json"
 _KINDS = "a .keras file, an HDF5 file, a SavedModel folder, or a run folder of tfadv.training"
 
 
-def load(path: str | os.PathLike, architecture: str | keras.Model | None = None) -> Any:
+def load(path: str | os.PathLike, architecture: str | keras.Model | None = None, signature: str | None = None) -> Any:
     """Loads a classifier; nothing on disk is changed, and no Python code stored in the model is run.
 
     Args:
@@ -31,17 +32,25 @@ def load(path: str | os.PathLike, architecture: str | keras.Model | None = None)
         architecture: what the weights in an HDF5 file are of: a name of `tfadv.models.MODELS`, built for its default
             images and classes, or a built Keras model, which receives the weights and is returned. Not needed for a
             whole model, whose own description it replaces.
+        signature: which signature of a SavedModel gives the logits, where it is none of those that
+            `tfadv.models.predictor` finds by itself.
 
     Returns:
-        A Keras model, or the object of `tf.saved_model.load`; `tfadv.models.predictor` takes both.
+        A Keras model, or the object of `tf.saved_model.load`; `tfadv.models.predictor` takes both. With a `signature`,
+        the function from images to logits that it is.
 
     Raises:
-        UserError: nothing there, not a model, damaged, weights without an architecture or of another one, or a model in
-            need of custom objects that are not registered.
+        UserError: nothing there, not a model, damaged, weights without an architecture or of another one, a model in
+            need of custom objects that are not registered, or no such signature.
     """
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"model path {str(path)!r} does not exist; name {_KINDS}")
+    saved_model = any((path / name).is_file() for name in _SAVED_MODEL_FILES)
+    if signature is not None and not saved_model:
+        raise UserError(
+            f"signature is for SavedModel folders only, and model path {str(path)!r} is none; load it without"
+        )
     if path.is_file() and h5py.is_hdf5(path):
         return _load_hdf5(path, architecture)
     if architecture is not None:
@@ -51,8 +60,9 @@ def load(path: str | os.PathLike, architecture: str | keras.Model | None = None)
         )
     if path.is_file():
         return _load_keras(path)
-    if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
-        return _load_saved_model(path)
+    if saved_model:
+        model = _load_saved_model(path)
+        return model if signature is None else predictor(model, signature)
     if (path / _RUN_MODEL).is_file():
         return _load_keras(path / _RUN_MODEL)
     if (path / _RUN_DESCRIPTION).is_file():

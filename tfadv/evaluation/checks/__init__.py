@@ -25,6 +25,8 @@ CHECKS: tuple[Rule, ...] = (
     comparisons.iterative_beats_single,
     comparisons.scale,
     convergence.silent,
+    convergence.rises,
+    convergence.rests,
     convergence.steps,
     convergence.restarts,
     convergence.step_sizes,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfadv.analysis import loss_path
 from tfadv.attacks import Apgd
 from tfadv.evaluation.checks.rule import (
     CARLINI,
@@ -70,9 +71,9 @@ def restarts(subject: Subject, effort: Effort) -> Finding:
     if not len(subject.survivors()):
         return NOTHING_LEFT
     before = 1 - float(subject.broken.mean())
-    changes: dict[str, Any] = {"restarts": effort.restarts, "seed": subject.seed + 1_000, "keep": "best"}
+    changes: dict[str, Any] = {"restarts": effort.restarts, "seed": subject.seed + 1_000}
     if not isinstance(config, Apgd):
-        changes["random_start"] = True
+        changes |= {"random_start": True, "keep": "best"}
     again = dataclasses.replace(config, **changes)
     found = hunt(subject, again, effort, label="further random starts")
     return _judged(subject, before, found, f"{effort.restarts} further starts")
@@ -113,6 +114,67 @@ def step_sizes(subject: Subject, effort: Effort) -> Finding:
         percent=True,
     )
     return Finding("failed" if drop > limit else "passed", evidence, drop, found, chart)
+
+
+@rule(
+    "the loss rises along the attack",
+    "what PGD ascends is at the end above its beginning, on average over what the suite left; a fall of more than a "
+    "tenth of the rise from its highest point is a warning",
+    CARLINI,
+)
+def rises(subject: Subject, effort: Effort) -> Finding:
+    """A loss that falls or stands still says that the gradient leads nowhere."""
+    path = _path(subject, effort)
+    if isinstance(path, Finding):
+        return path
+    name, losses = path
+    mean = losses.mean(axis=0)
+    rise, lost = float(mean[-1] - mean[0]), float(mean.max() - mean[-1])
+    evidence = f"mean {name} from {mean[0]:.4g} to {mean[-1]:.4g} in {len(mean) - 1} steps, {len(losses)} images"
+    quarters = np.quantile(losses, [0.25, 0.75], axis=0)
+    chart = Chart(
+        f"{name.capitalize()} along PGD, mean and middle half of {len(losses)} images that the suite left.",
+        "step",
+        name,
+        {"mean": Series(tuple(range(len(mean))), tuple(mean), tuple(quarters[0]), tuple(quarters[1]))},
+    )
+    outcome = "failed" if rise <= 0 else "warning" if lost > 0.1 * rise else "passed"
+    return Finding(outcome, evidence, rise, 0, chart)
+
+
+@rule(
+    "the attack had come to rest",
+    "best loss so far, rescaled to [0, 1] for each example: it rises by at most 0.05 in the last tenth of the steps; "
+    "more is a warning, because the check with twice the steps decides",
+    f"{PINTOR}, incomplete optimization",
+)
+def rests(subject: Subject, effort: Effort) -> Finding:
+    """An attack that still climbs when it ends had too few steps."""
+    path = _path(subject, effort)
+    if isinstance(path, Finding):
+        return path
+    best = np.maximum.accumulate(path[1], axis=1)
+    span = best[:, -1:] - best[:, :1]
+    scaled = np.where(span > 0, (best - best[:, :1]) / np.where(span > 0, span, 1), 1.0)
+    last = max(2, best.shape[1] // 10)
+    value = float((scaled[:, -1] - scaled[:, -last]).mean())
+    evidence = f"in the last {last} steps the best loss rose by {value:.1%} of its whole rise, {len(best)} images"
+    return Finding("passed" if value <= 0.05 else "warning", evidence, value)
+
+
+def _path(subject: Subject, effort: Effort) -> tuple[str, np.ndarray] | Finding:
+    """What PGD ascends and its values [m, steps + 1], for some of what the suite left; or why there is none."""
+    if not subject.has_gradient:
+        return Finding("not applicable", "the model has no gradient")
+    if not len(subject.survivors()):
+        return NOTHING_LEFT
+    if "path" not in subject.memory:
+        rows = subject.survivors(min(effort.examples, 50))
+        config = probe(subject, effort, keep="last")
+        path = loss_path(subject.plain, subject.x[rows], subject.y[rows], config)
+        ascended = path.margin if config.objective == "margin" else path.cross_entropy
+        subject.memory["path"] = config.objective.replace("_", "-"), ascended
+    return subject.memory["path"]
 
 
 @rule(
