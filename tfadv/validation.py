@@ -173,5 +173,5 @@ def check_logits(logits: Any) -> None:
     if (array >= 0).all() and (array <= 1).all() and np.allclose(array.sum(axis=1), 1, atol=1e-5):
         raise UserError(
             "the model gives probabilities (each row lies in [0, 1] and sums to 1), but logits are needed: remove the "
-            "final softmax, or wrap the model so that it returns log-probabilities"
+            "final softmax, or wrap the model: tfadv.models.from_probabilities(model)"
         )

@@ -201,7 +201,7 @@ def input_gradients(
     if any(gradient is None for gradient in gradients):
         raise UserError(
             "the model has no gradient with respect to its input (a layer is not differentiable, or NumPy is inside); "
-            "attack it by transfer, or through a differentiable stand-in"
+            "put tfadv.models.bpda around that layer, attack by transfer, or by Square, which needs no gradient"
         )
     return logits, gradients
 

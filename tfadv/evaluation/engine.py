@@ -106,7 +106,7 @@ def evaluate(
     deadline = None if spend is None else time.monotonic() + spend
     parts = tuple(
         dataclasses.replace(each, config=dataclasses.replace(each.config, bounds=bounds))  # type: ignore[call-arg]
-        for each in suites.parts(suite, float(epsilon), norm, seed)
+        for each in suites.parts(suite, float(epsilon), norm, seed, bounds)
     )
     x, y = as_arrays(data, bounds)
     index = np.arange(len(x))

@@ -223,19 +223,19 @@ class Subject:
             survivors: leaves out what the suite has broken already; otherwise only what is misclassified clean.
         """
         if part not in self._drafts:
-            self._drafts[part] = _Draft(self._unused(name_of(config)), attacks.to_dict(config), self.count)
+            name = self._unused(name_of(config))
+            self._drafts[part] = _Draft(name, attacks.to_dict(config), self.count, survivors=survivors)
             self.configs.append(config)
-        before = (self.broken if survivors else ~self.correct)[rows]
-        self._take(self._drafts[part], self.craft(config, rows[~before], label=self._drafts[part].name), rows, before)
+        rows = rows[~(self.broken if survivors else ~self.correct)[rows]]
+        self._take(self._drafts[part], self.craft(config, rows, label=self._drafts[part].name), rows)
 
     def transfer(self, source_name: str, source: Any, config: Any) -> None:
         """Tries on the subject what `config` crafts on another model."""
         name = self._unused(f"transfer from {source_name}, {name_of(config)}")
         draft = _Draft(name, {**attacks.to_dict(config), "source": source_name}, self.count, transferred=True)
         self._drafts[name] = draft
-        rows = np.arange(self.count)
-        crafted = self.craft(config, rows[self.correct], on=source, label=name)
-        self._take(draft, crafted, rows, ~self.correct)
+        rows = np.flatnonzero(self.correct)
+        self._take(draft, self.craft(config, rows, on=source, label=name), rows)
 
     def finish(self, tried: np.ndarray | None = None) -> None:
         """Makes the rows of what was run; `tried` bool [n] keeps these examples alone, where time ran out."""
@@ -243,9 +243,9 @@ class Subject:
             for name in ("x", "y", "index", "logits", "predictions", "correct", "broken", "by_checks", "found"):
                 setattr(self, name, getattr(self, name)[tried])
             self.discarded = self.discarded[tried]
-        broken = ~self.correct
+        wrong = broken = ~self.correct
         for draft in self._drafts.values():
-            row = draft.row(broken, slice(None) if tried is None else tried)
+            row = draft.row(wrong, broken, slice(None) if tried is None else tried)
             broken = broken | row.adversarial
             self.rows.append(row)
             (self.transferred if draft.transferred else self.white).append(row)
@@ -258,11 +258,9 @@ class Subject:
             number += 1
         return numbered
 
-    def _take(self, draft: _Draft, crafted: Crafted, rows: np.ndarray, before: np.ndarray) -> None:
-        """Keeps what an attack made of the examples `rows`, less those that `before` [m] names."""
+    def _take(self, draft: _Draft, crafted: Crafted, rows: np.ndarray) -> None:
+        """Keeps what an attack made of the examples `rows`."""
         draft.add(crafted)
-        draft.before[rows] = before
-        rows = rows[~before]
         if not len(rows):
             return
         size, outside = self.sizes(crafted.x_adv, rows)
@@ -281,9 +279,11 @@ class Subject:
 class _Draft:
     """The row of an attack while it comes in, some examples at a time."""
 
-    def __init__(self, name: str, config: dict[str, Any], count: int, transferred: bool = False) -> None:
-        self.name, self.config, self.transferred = name, config, transferred
-        self.fooled, self.before = np.zeros(count, bool), np.zeros(count, bool)
+    def __init__(
+        self, name: str, config: dict[str, Any], count: int, *, survivors: bool = False, transferred: bool = False
+    ) -> None:
+        self.name, self.config, self.survivors, self.transferred = name, config, survivors, transferred
+        self.fooled = np.zeros(count, bool)
         self.distances = np.full(count, np.nan, np.float32)
         self.seconds, self.gradients, self.queries, self.precisions = 0.0, 0, 0, set[str]()
 
@@ -293,14 +293,14 @@ class _Draft:
         self.queries += crafted.queries
         self.precisions.add(crafted.precision)
 
-    def row(self, broken: np.ndarray, tried: Any) -> AttackResult:
-        """The finished row; `broken` [n]: misclassified, or broken by an earlier row."""
+    def row(self, wrong: np.ndarray, broken: np.ndarray, tried: Any) -> AttackResult:
+        """The finished row of the examples `tried`; `wrong` [n]: misclassified; `broken` [n]: or by an earlier row."""
         fooled = self.fooled[tried]
         bfloat16 = "bfloat16" in self.precisions
         return AttackResult(
             name=self.name,
             config=self.config,
-            adversarial=fooled | self.before[tried],
+            adversarial=fooled | (broken if self.survivors else wrong),
             new_successes=int((fooled & ~broken).sum()),
             distances=self.distances[tried],
             seconds=self.seconds,

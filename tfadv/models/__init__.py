@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 import keras
 
+from tfadv.models.adapters import Bpda as Bpda
+from tfadv.models.adapters import bpda as bpda
+from tfadv.models.adapters import from_probabilities as from_probabilities
+from tfadv.models.adapters import without_softmax as without_softmax
 from tfadv.models.lenet import lenet_cifar10 as lenet_cifar10
 from tfadv.models.lenet import lenet_mnist as lenet_mnist
 from tfadv.models.linear import linear as linear

@@ -185,8 +185,7 @@ def from_probabilities(model: Any, minimum: float = SMALLEST, *, signature: str 
     leading p within 3e-8 of 1 is exactly 1. Where one class leads all others by more than 87 in z, no class has a
     gradient left, the margin's included, and the example looks robust to every attack by gradients, though it need not
     be; in float16, and for class 1 of one column, that begins at a lead of 17. An evaluation then warns of vanishing
-    gradients: believe what asks for predictions alone (Square, HopSkipJump), transfer, or a model rebuilt from its
-    weights.
+    gradients: believe what asks for predictions alone (HopSkipJump), transfer, or a model rebuilt from its weights.
 
     Args:
         model: a Keras model, a loaded SavedModel, or a function from images to probabilities [B, K] or [B, 1]. Of
