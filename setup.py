@@ -25,7 +25,7 @@ def read_version() -> str:
 
 # Installed command -> program file. Every program file has a function `run` without arguments.
 TRAINERS = ("train", "export", "prepare_data", "reproduce", "survey", "training_cost", "quickstart")
-PROGRAMS = ("evaluate", "crosscheck", "autoattack", "benchmark")
+PROGRAMS = ("evaluate", "compare", "crosscheck", "autoattack", "benchmark")
 
 
 def console_command(package: str, program: str) -> str:
@@ -67,6 +67,7 @@ setuptools.setup(
         "keras>=3.0",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "pyarrow>=14",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.16",  # tf.summary needs it; TensorFlow 2.21 no longer brings it
@@ -81,12 +82,14 @@ setuptools.setup(
         "torchattacks": ["torchattacks>=3.5", "torch>=2.2"],
         "torch": ["torch>=2.2"],
         "jax": ["jax>=0.4.26"],
+        "ray": ["ray>=2.9"],
         "dev": [
             "build>=1.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
+            "ray>=2.9",
             "ruff>=0.6",
             "setuptools>=65",  # with wheel: the packaging test builds the wheel without a network
             "wheel>=0.41",

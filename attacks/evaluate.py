@@ -46,49 +46,47 @@ _TPU = flags.DEFINE_string("tpu", "", "With --strategy=tpu: name or address of t
 _OUTPUT = flags.DEFINE_string("output", None, "Receives report.json, report.html, tables, plots and the state.")
 
 
-def _evaluated(model: Any) -> Report | Collection:
-    data = evaluation.named(_DATASET.value, data_dir=_DATA_DIR.value)
-    options: dict[str, Any] = {
-        "limit": _LIMIT.value,
-        "seed": _SEED.value,
-        "precision": _PRECISION.value,
-        "batch_size": _BATCH_SIZE.value,
-        "name": pathlib.Path(_MODEL.value).name,
-        "dataset": data.name,
-        "check": _CHECK.value,
-        "analyze": _ANALYZE.value,
-    }
-    if _THREAT.value:
-        return evaluation.evaluate_threats(model, (data.x, data.y), _THREAT.value, **options)
-    if _EPSILON.value is None:
-        raise UserError("the threat model is missing: pass --epsilon=8/255 as a decimal, or --threat=linf:8/255")
-    train = None
-    if _SUITE.value == "full" and not _DATASET.value.endswith(".npz"):
-        twin = evaluation.named(_DATASET.value, "train", data_dir=_DATA_DIR.value)
-        train = twin.x, twin.y
-    return evaluation.evaluate(
-        model,
-        (data.x, data.y),
-        _EPSILON.value,
-        norm=_NORM.value,
-        suite=_SUITE.value,
-        sources={str(path): models.load(path) for path in _SOURCE.value},
-        stand_in=None if _STAND_IN.value is None else models.load(_STAND_IN.value),
-        claimed=_CLAIMED.value,
-        budget=_BUDGET.value,
-        state=None if _OUTPUT.value is None else pathlib.Path(_OUTPUT.value) / ".unfinished",
-        train=train,
-        **options,
-    )
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _EPSILON.value is None and not _THREAT.value:
+        raise UserError("the threat model is missing: pass --epsilon=0.0314 for 8/255, or --threat=linf:8/255")
     # First, because TensorFlow forms a cluster before it does anything else.
     strategy = training.make_strategy(_STRATEGY.value, _TPU.value)
     with strategy.scope():
-        found = _evaluated(models.load(_MODEL.value, _ARCHITECTURE.value, signature=_SIGNATURE.value))
+        model = models.load(_MODEL.value, _ARCHITECTURE.value, signature=_SIGNATURE.value)
+        data = evaluation.named(_DATASET.value, data_dir=_DATA_DIR.value)
+        options: dict[str, Any] = {
+            "limit": _LIMIT.value,
+            "seed": _SEED.value,
+            "precision": _PRECISION.value,
+            "batch_size": _BATCH_SIZE.value,
+            "name": pathlib.Path(_MODEL.value).name,
+            "dataset": data.name,
+            "check": _CHECK.value,
+            "analyze": _ANALYZE.value,
+        }
+        found: Report | Collection
+        if _THREAT.value:
+            found = evaluation.evaluate_threats(model, (data.x, data.y), _THREAT.value, **options)
+        else:
+            train = None
+            if _SUITE.value == "full" and not _DATASET.value.endswith(".npz"):
+                train = evaluation.named(_DATASET.value, "train", data_dir=_DATA_DIR.value)
+            found = evaluation.evaluate(
+                model,
+                (data.x, data.y),
+                _EPSILON.value,
+                norm=_NORM.value,
+                suite=_SUITE.value,
+                sources={path: models.load(path) for path in _SOURCE.value},
+                stand_in=None if _STAND_IN.value is None else models.load(_STAND_IN.value),
+                claimed=_CLAIMED.value,
+                train=None if train is None else (train.x, train.y),
+                budget=_BUDGET.value,
+                state=None if _OUTPUT.value is None else pathlib.Path(_OUTPUT.value) / ".unfinished",
+                **options,
+            )
     if not training.is_chief(strategy):
         return
     print(found.summary())
@@ -96,7 +94,10 @@ def main(argv: list[str]) -> None:
         for check in report.checks:
             print(f"{check.outcome}: {check.name} ({check.evidence})")
     if _OUTPUT.value:
-        found.save(_OUTPUT.value)
+        if _EXAMPLES.value and isinstance(found, Report):
+            found.save(_OUTPUT.value, adversarial=found.images)
+        else:
+            found.save(_OUTPUT.value)
         print(f"report in {_OUTPUT.value}")
 
 

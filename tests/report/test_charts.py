@@ -18,6 +18,7 @@ def test_a_chart_comes_back_from_json(kind):
         {"PGD": Series(edges, (1, 2), (0.5, 1.5), (1.5, 2.5))},
         kind,
         {"limit": 2},
+        x_names=("none", "one") if kind == "bars" else (),
     )
     assert from_json(json.loads(json.dumps(chart.to_json()))) == chart
 
@@ -43,6 +44,25 @@ def test_pictures_come_back_from_json():
 def test_what_does_not_fit_is_refused(kind, series):
     with pytest.raises(ValueError):
         Chart("x", "x", "y", {"a": series}, kind)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"log_x": True}, "x must be above 0"),
+        ({"x_names": ("a", "b")}, "x_names name the bars"),
+        ({"x_names": ("a",), "kind": "bars"}, "x_names name the bars"),
+    ],
+)
+def test_an_axis_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Chart("x", "x", "y", {"a": Series((0, 1), (1, 2))}, **changes)
+
+
+def test_a_chart_of_before_the_names_is_read():
+    data = Chart("x", "x", "y", {"a": Series((0, 1), (1, 2))}).to_json()
+    del data["x_names"]
+    assert from_json(data).x_names == ()
 
 
 def test_every_picture_needs_its_label():

@@ -1,11 +1,13 @@
 """Several reports in one table, with free sections beside them."""
 
+import dataclasses
 import json
 
 import pytest
 
-from tfadv.report.collection import Collection, Curve, Section
+from tfadv.report.collection import Collection
 from tfadv.report.records import STATEMENT, ThreatModel
+from tfadv.report.section import Curve, Section
 from tfadv.report.tables import Table
 from tfadv.validation import UserError
 
@@ -70,17 +72,37 @@ def test_no_report_and_two_of_one_name_are_refused(make_report):
             Collection("x", reports)
 
 
-def test_a_ragged_curve_and_an_unknown_axis_are_refused():
-    with pytest.raises(ValueError, match="curve 'a' must have one length"):
-        Section("x", curves={"a": Curve((1, 2), (0.5,), (0.4,), (0.6,))})
-    with pytest.raises(ValueError, match="axis must be"):
-        Section("x", axis="time")
+def test_a_verdict_has_a_column_where_any_report_has_one(make_report, make_judged):
+    reports = (make_report(), make_judged("overestimated", name="judged"))
+    assert "verdict" not in Collection("x", reports[:1]).table().columns
+    table = Collection("x", reports).table()
+    assert table.columns[:5] == ("model", "worst case", "95% interval", "verdict", "clean")
+    assert [row[3] for row in table.rows] == ["–", "overestimated"]
+    assert [row[1] for row in table.rows] == ["25.0%", "0.0%"]
+
+
+def test_an_opening_comes_first_and_back_from_json(collection):
+    opening = Section("Ranks", table=Table(("model", "rank"), (("small net", "1"),), "Ranked by *."))
+    opened = dataclasses.replace(collection, opening=opening)
+    for text in (opened.summary(), opened.markdown(), opened.latex()):
+        assert text.index("Ranked") < text.index("Accuracy of each model")
+        assert STATEMENT in text
+    assert "Ranked by \\*." in opened.markdown()
+    assert Collection.from_json(json.loads(json.dumps(opened.to_json()))).opening == opening
+    assert collection.opening is None
+
+
+def test_a_collection_of_before_the_opening_is_read(collection):
+    data = collection.to_json()
+    del data["opening"]
+    assert Collection.from_json(data).to_json() == collection.to_json()
 
 
 def test_save_writes_one_page_and_the_plots_of_every_model_and_curve(collection, tmp_path):
     collection.save(tmp_path)
     plots = ("attacks", "examples-1", "examples-2", "curves-2")
-    expected = {"report.json", "report.html", *(f"{name}.{kind}" for name in plots for kind in ("png", "svg"))}
+    texts = {"report.json", "report.html", "table.md", "table.tex"}
+    expected = {*texts, *(f"{name}.{kind}" for name in plots for kind in ("png", "svg"))}
     assert {file.name for file in tmp_path.iterdir()} == expected
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for text in (

@@ -5,7 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from tfadv.report.records import AttackResult, Check, Examples, ThreatModel, check_schema, clopper_pearson
+from tfadv.report.charts import Chart, Series
+from tfadv.report.records import (
+    OUTCOMES,
+    AttackResult,
+    Check,
+    Examples,
+    ThreatModel,
+    Verdict,
+    check_schema,
+    clopper_pearson,
+)
 from tfadv.validation import UserError
 
 
@@ -60,6 +70,17 @@ def test_an_attack_comes_back_from_json_exactly():
     np.testing.assert_array_equal(again.distances, row().distances)
     assert json.loads(text)["distances"] == [None, None, 0.1, 0.3]
     assert again.config == {"epsilon": 0.5, "bounds": [0, 1], "norm": "linf"}
+
+
+def test_queries_are_kept_and_may_be_missing_in_an_older_file():
+    data = json.loads(json.dumps(row(queries=np.int64(500)).to_json()))
+    assert data["queries"] == 500
+    assert AttackResult.from_json(data).queries == 500
+    del data["queries"]
+    assert AttackResult.from_json(data).queries is None
+    del data["precision"]
+    with pytest.raises(KeyError, match="precision"):
+        AttackResult.from_json(data)
 
 
 def test_the_arrays_of_a_record_are_copies_that_nobody_can_write():
@@ -117,16 +138,36 @@ def test_examples_of_different_shapes_are_refused():
         Examples(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)), [0, 1], [0, 1])
 
 
-@pytest.mark.parametrize(("passed", "outcome"), [(np.True_, "passed"), (False, "failed"), (None, "not run")])
-def test_a_check_that_could_not_run_is_neither_passed_nor_failed(passed, outcome):
-    check = Check("name", passed, "", "")
-    assert check.outcome == outcome
-    assert check.passed is (None if passed is None else bool(passed))
+CHECK = Check("name", "failed", "evidence", "source", "rule", 0.5, 2, Chart("T.", "x", "y", {"a": Series((0,), (1,))}))
+
+
+@pytest.mark.parametrize("check", [CHECK, *(Check("name", outcome, "", "") for outcome in OUTCOMES)])
+def test_a_check_comes_back_from_json(check):
+    assert Check.from_json(json.loads(json.dumps(check.to_json()))) == check
+
+
+@pytest.mark.parametrize(("passed", "outcome"), [(True, "passed"), (False, "failed"), (None, "not applicable")])
+def test_a_check_of_schema_version_1_is_read(passed, outcome):
+    """It had no word for a check that did not run because it means nothing, which is what null stood for."""
+    data = {"name": "claim", "passed": passed, "evidence": "numbers", "source": "paper"}
+    assert Check.from_json(data) == Check("claim", outcome, "numbers", "paper")
+
+
+def test_an_unknown_outcome_or_verdict_is_refused():
+    with pytest.raises(ValueError, match=r"outcome must be one of .*got 'maybe'"):
+        Check("name", "maybe", "", "")
+    with pytest.raises(ValueError, match=r"word must be one of .*got 'fine'"):
+        Verdict("fine", "", 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [([], "got 'list'"), ({}, "got None"), ({"schema": "other"}, "got 'other'")],
+    [
+        ([], "got 'list'"),
+        ({}, "got None"),
+        ({"schema": "other"}, "got 'other'"),
+        ({"schema": "tfadv.report"}, "schema_version must lie in 1..1, got None"),
+    ],
 )
 def test_a_foreign_json_is_refused(data, message):
     with pytest.raises(UserError, match=message):

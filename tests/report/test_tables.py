@@ -56,6 +56,29 @@ def test_markdown_escapes_what_markdown_would_interpret():
     )
 
 
+def test_latex_escapes_what_latex_would_interpret_and_uses_booktabs():
+    table = Table(("model", "accuracy"), ((r"a_b \ 50%&$#{}~^", "9.0%"), ("–", "–")), "50% of |, < and >.")
+    assert table.latex() == (
+        "% needs \\usepackage{booktabs}\n"
+        "\\begin{table}\n"
+        "  \\centering\n"
+        "  \\caption{50\\% of \\textbar{}, \\textless{} and \\textgreater{}.}\n"
+        "  \\begin{tabular}{lr}\n"
+        "    \\toprule\n"
+        "    model & accuracy \\\\\n"
+        "    \\midrule\n"
+        "    a\\_b \\textbackslash{} 50\\%\\&\\$\\#\\{\\}\\textasciitilde{}\\textasciicircum{} & 9.0\\% \\\\\n"
+        "    -- & -- \\\\\n"
+        "    \\bottomrule\n"
+        "  \\end{tabular}\n"
+        "\\end{table}\n"
+    )
+
+
+def test_a_table_without_caption_has_none_in_latex():
+    assert "caption" not in Table(("a",), (("1",),)).latex()
+
+
 def test_text_aligns_numbers_right_and_words_left():
     assert TABLE.text() == (
         "model     accuracy  note\n"

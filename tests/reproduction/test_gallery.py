@@ -1,4 +1,4 @@
-"""A study's page says paper, ours, difference and where it was made; its figures are drawn; its JSON has the numbers."""
+"""A study's page says paper, ours, difference and where it was made; figures are drawn; the JSON has the numbers."""
 
 import json
 

@@ -70,5 +70,5 @@ def test_the_strong_evaluation_has_a_verdict(context):
     assert found["count"] == 40
     assert found["verdict"] in ("trusted", "overestimated", "unverified")
     assert found["accuracy"] <= found["clean"]
-    assert list(found["rows"])[0] == "APGD-CE"
+    assert next(iter(found["rows"])) == "APGD-CE"
     assert not (context.folder / "standard").exists()

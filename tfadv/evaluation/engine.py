@@ -155,7 +155,11 @@ def evaluate(
         name=name or getattr(model, "name", None) or type(model).__name__,
         dataset=dataset,
         threat=ThreatModel(norm, float(epsilon), bounds),
+        index=subject.index,
         labels=subject.y,
+        # Of a model that draws random numbers the class of an image is not one.
+        adversarial_predictions=None if suite == "rand" else subject.forward(subject.found).argmax(axis=1),
+        images=subject.found,
         predictions=subject.predictions,
         rows=tuple(subject.rows),
         examples=examples,

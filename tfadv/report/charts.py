@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfadv.report.records import freeze, pack, unpack
+from tfadv.report.values import freeze, pack, unpack
 
 KINDS = ("lines", "points", "bars", "histogram")
 
@@ -32,8 +32,9 @@ class Chart:
         series: name -> Series. "bars": one bar for each x. "histogram": x has one edge more than y.
         kind: one of `KINDS`.
         rules: name -> height of a horizontal line, such as the limit of a pass rule.
-        log_x: whether x runs over powers of ten.
+        log_x: whether x runs over powers of ten, and is therefore above 0.
         percent: whether y is a fraction in [0, 1], to be shown as a percentage.
+        x_names: of "bars" alone: what stands below the bars in place of the numbers x, which are then 0, 1, 2, ...
     """
 
     title: str
@@ -44,8 +45,10 @@ class Chart:
     rules: Mapping[str, float] = dataclasses.field(default_factory=dict)
     log_x: bool = False
     percent: bool = False
+    x_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "x_names", tuple(self.x_names))
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
         series = {name: Series(*(tuple(map(float, part)) for part in each)) for name, each in self.series.items()}
@@ -57,6 +60,10 @@ class Chart:
                 raise ValueError(f"x, y, low and high of {name!r} do not fit each other, got {each}")
             if not np.isfinite([value for part in each for value in part]).all():
                 raise ValueError(f"a chart holds finite numbers, got {each} in {name!r}")
+            if self.log_x and min(each.x, default=1) <= 0:
+                raise ValueError(f"x must be above 0 where it runs over powers of ten, got {each} in {name!r}")
+            if self.x_names and not (self.kind == "bars" and set(each.x) <= set(range(len(self.x_names)))):
+                raise ValueError(f"x_names name the bars at 0, 1, 2, ..., got {self.x_names} for {each} in {name!r}")
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of the chart."""

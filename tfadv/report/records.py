@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tfadv.report.charts import Chart
+from tfadv.report.charts import from_json as chart_from_json
 from tfadv.report.tables import one_line
+from tfadv.report.values import freeze, pack, plain, unpack
 from tfadv.validation import UserError
 
 STATEMENT = "upper bound under this threat model; the interval covers sampling only"
 CONFIDENCE = 0.95
+OUTCOMES = ("passed", "failed", "warning", "not run", "not applicable")
+VERDICTS = ("trusted", "overestimated", "unverified")
 
 
 def clopper_pearson(successes: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -39,39 +42,6 @@ def clopper_pearson(successes: int, count: int, confidence: float = CONFIDENCE) 
 
     interval = binomtest(successes, count).proportion_ci(confidence_level=confidence, method="exact")
     return float(interval.low), float(interval.high)
-
-
-def plain(value: Any, where: str) -> Any:
-    """`value` with tuples as lists and NumPy scalars as numbers: exactly what comes back from JSON."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    raise ValueError(f"{where} must be a JSON value (finite numbers, text, lists, dicts with text keys), got {value!r}")
-
-
-def freeze(record: Any, dtypes: Mapping[str, Any]) -> None:
-    """Replaces the named fields of a frozen dataclass by read-only NumPy copies of the given types."""
-    for field, dtype in dtypes.items():
-        array = np.array(getattr(record, field), dtype=dtype)
-        array.setflags(write=False)
-        object.__setattr__(record, field, array)
-
-
-def pack(array: np.ndarray) -> dict[str, Any]:
-    """An array as JSON: base64 of the zlib-compressed little-endian float32 values in C order, and the shape."""
-    data = zlib.compress(np.ascontiguousarray(array, dtype="<f4").tobytes(), 9)
-    return {"shape": list(array.shape), "float32_zlib_base64": base64.b64encode(data).decode("ascii")}
-
-
-def unpack(data: Mapping[str, Any]) -> np.ndarray:
-    """The inverse of `pack`."""
-    raw = zlib.decompress(base64.b64decode(data["float32_zlib_base64"], validate=True))
-    return np.frombuffer(raw, dtype="<f4").reshape(data["shape"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +101,7 @@ class AttackResult:
             image's own units; NaN elsewhere.
         seconds: wall time.
         gradient_evaluations: gradients of the model taken, counted for each image; None if not counted.
+        queries: forward passes of which no gradient was taken, counted for each image; None if not counted.
         precision: "float32", or "bfloat16 search, successes verified in float32".
     """
 
@@ -142,6 +113,7 @@ class AttackResult:
     seconds: float
     gradient_evaluations: int | None = None
     precision: str = "float32"
+    queries: int | None = None
 
     def __post_init__(self) -> None:
         freeze(self, {"adversarial": bool, "distances": np.float32})
@@ -178,6 +150,7 @@ class AttackResult:
             "median_distance": self.median_distance,
             "seconds": float(self.seconds),
             "gradient_evaluations": None if self.gradient_evaluations is None else int(self.gradient_evaluations),
+            "queries": None if self.queries is None else int(self.queries),
             "precision": self.precision,
             "config": self.config,
             "adversarial": self.adversarial.astype(int).tolist(),
@@ -187,9 +160,10 @@ class AttackResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AttackResult:
-        """The inverse of `to_json`; derived numbers are computed again."""
-        fields = {field.name: data[field.name] for field in dataclasses.fields(cls)}
-        return cls(**{**fields, "distances": [math.nan if d is None else d for d in data["distances"]]})
+        """The inverse of `to_json`; derived numbers are computed again. Schema version 1 had no queries."""
+        names = {field.name for field in dataclasses.fields(cls)} - {"distances", "queries"}
+        distances = np.array([math.nan if d is None else d for d in data["distances"]], np.float32)
+        return cls(**{name: data[name] for name in names}, distances=distances, queries=data.get("queries"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -238,27 +212,68 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One sanity check of the evaluation.
+    """One check of the evaluation itself.
 
     Attributes:
         name: the claim, "epsilon 0 equals the clean accuracy".
-        passed: True, False, or None where the check could not run.
+        outcome: one of `OUTCOMES`. A warning does not touch the verdict; "not run" says that the check applies but
+            could not be carried out; "not applicable" that it means nothing for this model, suite or data.
         evidence: the numbers behind it, in words.
         source: where the rule comes from.
+        rule: when it passes, with its limits.
+        value: the number that the rule compares, or None.
+        found: examples that this check broke and that neither the suite nor an earlier check had.
+        chart: the evidence as a figure, or None.
     """
 
     name: str
-    passed: bool | None
+    outcome: str
     evidence: str
     source: str
+    rule: str = ""
+    value: float | None = None
+    found: int = 0
+    chart: Chart | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "passed", None if self.passed is None else bool(self.passed))
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"outcome must be one of {OUTCOMES}, got {self.outcome!r}")
 
-    @property
-    def outcome(self) -> str:
-        """ "passed", "failed" or "not run"."""
-        return {True: "passed", False: "failed", None: "not run"}[self.passed]
+    def to_json(self) -> dict[str, Any]:
+        """JSON values of the check."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**values, "chart": None if self.chart is None else self.chart.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Check:
+        """The inverse of `to_json`; reads also what schema version 1 wrote, which said passed: true, false or null."""
+        fields = dict(data)
+        if "passed" in fields:
+            fields["outcome"] = {True: "passed", False: "failed", None: "not applicable"}[fields.pop("passed")]
+        chart = fields.get("chart")
+        return cls(**{**fields, "chart": None if chart is None else chart_from_json(chart)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the checks together say of the robust accuracy.
+
+    Attributes:
+        word: "trusted" (no check failed), "overestimated" (attacks of the checks broke so many more examples that the
+            number does not stand) or "unverified" (a check failed or could not run, without such examples).
+        reason: why, in one sentence that needs no special knowledge.
+        claimed: the robust accuracy that was judged, a fraction: the caller's claim, or what the suite found.
+        worst: share of examples that neither the suite nor any attack of a check broke.
+    """
+
+    word: str
+    reason: str
+    claimed: float
+    worst: float
+
+    def __post_init__(self) -> None:
+        if self.word not in VERDICTS:
+            raise ValueError(f"word must be one of {VERDICTS}, got {self.word!r}")
 
 
 def check_schema(data: Any, schema: str, version: int) -> None:
@@ -266,8 +281,9 @@ def check_schema(data: Any, schema: str, version: int) -> None:
     found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
     if found != schema:
         raise UserError(f"expected a JSON object with schema {schema!r}, got {found!r}; name a report.json")
-    if not (isinstance(data["schema_version"], int) and 1 <= data["schema_version"] <= version):
+    written = data.get("schema_version")
+    if not (isinstance(written, int) and 1 <= written <= version):
         raise UserError(
-            f"schema_version must lie in 1..{version}, got {data['schema_version']!r}; "
+            f"schema_version must lie in 1..{version}, got {written!r}; "
             "read the report with the version of tfadv that wrote it"
         )

@@ -22,18 +22,21 @@ from tfadv.report.records import (
     Check,
     Examples,
     ThreatModel,
+    Verdict,
     check_schema,
     clopper_pearson,
-    freeze,
-    plain,
 )
-from tfadv.report.tables import NOT_AVAILABLE, Table, duration, one_line, percent, percent_interval
+from tfadv.report.section import Section
+from tfadv.report.tables import NOT_AVAILABLE, Table, duration, escape_markdown, one_line, percent, percent_interval
+from tfadv.report.values import freeze, plain
 from tfadv.validation import UserError
 
 __all__ = ["STATEMENT", "AttackResult", "Check", "Examples", "Report", "ThreatModel", "clopper_pearson"]
 
 SCHEMA = "tfadv.report"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Arrays that a report may lack, one number for each image.
+_OPTIONAL = ("index", "adversarial_predictions", "image_queries")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,9 +51,18 @@ class Report:
         predictions: [n] int, the model's classes of the clean images.
         rows: one result for each attack, in the order in which they ran.
         examples: a few images to look at, or None.
-        checks: the sanity checks.
+        checks: of the evaluation itself.
+        verdict: what they say together; None if none were made.
+        found_by_checks: [n] bool, examples that no row broke and an attack of a check did; empty stands for none.
+        sections: what else was looked at.
         versions: package name -> version.
         settings: anything else that is needed to repeat the evaluation, JSON values.
+        index: [n] int, number of each image in the data; None counts from 0.
+        adversarial_predictions: [n] int, the model's class of each image after the attacks: of the first adversarial
+            image that was found, or of the clean image where there is none; None if not kept.
+        image_queries: [n] int, queries that all attacks together spent on each image; None if not kept.
+        images: [n, ...] the images after the attacks, clean where none succeeded, for `save(adversarial=...)`; no part
+            of the JSON, and None of a report that was read.
     """
 
     name: str
@@ -61,12 +73,23 @@ class Report:
     rows: tuple[AttackResult, ...] = ()
     examples: Examples | None = None
     checks: tuple[Check, ...] = ()
+    verdict: Verdict | None = None
+    found_by_checks: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    sections: tuple[Section, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    index: np.ndarray | None = None
+    adversarial_predictions: np.ndarray | None = None
+    image_queries: np.ndarray | None = None
+    images: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         freeze(self, {"labels": np.int64, "predictions": np.int64})
-        for field in ("rows", "checks"):
+        if not len(self.found_by_checks):
+            object.__setattr__(self, "found_by_checks", np.zeros(self.labels.shape, bool))
+        freeze(self, {"found_by_checks": bool})
+        freeze(self, {field: np.int64 for field in _OPTIONAL if getattr(self, field) is not None})
+        for field in ("rows", "checks", "sections"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         for field in ("versions", "settings"):
             object.__setattr__(self, field, plain(dict(getattr(self, field)), field))
@@ -93,6 +116,30 @@ class Report:
                     f"earlier row broke, got {row.new_successes}"
                 )
             before = before | row.adversarial
+        self._check_what_came_after(before)
+
+    def _check_what_came_after(self, by_suite: np.ndarray) -> None:
+        """Refuses a verdict and arrays that contradict what the rows say of `by_suite` [n]."""
+        found, after = self.found_by_checks, self.adversarial_predictions
+        if found.shape != by_suite.shape or (found & by_suite).any():
+            raise ValueError("found_by_checks must be [n] and name no example that a row broke already")
+        for field in _OPTIONAL:
+            if (array := getattr(self, field)) is not None and array.shape != by_suite.shape:
+                raise ValueError(f"{field} must be None or hold one number for each image, got shape {array.shape}")
+        if after is not None:
+            still_right = by_suite & (after == self.labels)
+            touched = ~(by_suite | found) & (after != self.predictions)
+            if (wrong := int((still_right | touched).sum())) > 0:
+                raise ValueError(
+                    "adversarial_predictions must differ from the label where an attack broke the image, and be the "
+                    f"clean prediction where none did; {wrong} do not"
+                )
+        left = 1 - float(np.mean(by_suite | found))
+        if self.verdict is not None and abs(self.verdict.worst - left) * self.count > 0.5:
+            raise ValueError(
+                f"the verdict's worst must be the {left} that neither the rows nor the checks broke, "
+                f"got {self.verdict.worst}"
+            )
 
     @property
     def count(self) -> int:
@@ -106,12 +153,39 @@ class Report:
 
     @property
     def broken(self) -> np.ndarray:
-        """[n] bool: misclassified clean, or broken by any attack."""
+        """[n] bool: misclassified clean, or broken by any attack of the suite; if overestimated, of the checks too."""
+        return self.by_suite | self.found_by_checks if self.overestimated else self.by_suite
+
+    @property
+    def by_suite(self) -> np.ndarray:
+        """[n] bool: misclassified clean, or broken by any row."""
         return np.logical_or.reduce([self.labels != self.predictions, *(row.adversarial for row in self.rows)])
 
     @property
+    def suite_accuracy(self) -> float:
+        """Share of the examples that the rows left correctly classified, whatever the checks found; 0 to 1."""
+        return float(np.mean(~self.by_suite))
+
+    @property
+    def claimed(self) -> float | None:
+        """The robust accuracy that somebody states of the model, a fraction; None if only the suite's was judged.
+
+        It is the setting "claimed", or what the verdict judged if that is not what the suite found.
+        """
+        stated = self.settings.get("claimed")
+        if stated is not None:
+            return float(stated)
+        judged = None if self.verdict is None else self.verdict.claimed
+        return None if judged is None or abs(judged - self.suite_accuracy) < 1e-9 else judged
+
+    @property
+    def overestimated(self) -> bool:
+        """Whether the attacks of the checks broke so many examples that the headline counts them in."""
+        return self.verdict is not None and self.verdict.word == "overestimated"
+
+    @property
     def robust_accuracy(self) -> float:
-        """Share of the examples that no attack broke: the per-example worst case; 0 to 1."""
+        """Share of the examples that are not `broken`: the per-example worst case; 0 to 1."""
         return float(np.mean(~self.broken))
 
     @property
@@ -129,6 +203,18 @@ class Report:
         """The single attack that leaves the lowest accuracy (the first of equals); None if none ran."""
         return min(self.rows, key=lambda row: row.accuracy, default=None)
 
+    def judgment(self) -> str:
+        """The verdict in a line or two; empty if there is none."""
+        if self.verdict is None:
+            return ""
+        whose = "the suite's" if self.claimed is None else "claimed"
+        beside = {
+            "trusted": " (no check failed)",
+            "overestimated": f" ({whose} {percent(self.verdict.claimed, self.count)}, "
+            f"left {percent(self.verdict.worst, self.count)})",
+        }.get(self.verdict.word, "")
+        return f"verdict: {self.verdict.word}{beside}. {one_line(self.verdict.reason)}"
+
     def headline(self) -> str:
         """The result in one sentence; STATEMENT belongs beside it."""
         n, warning = self.count, "" if self.rows else "no attack was run; "
@@ -139,37 +225,55 @@ class Report:
         )
 
     def table(self) -> Table:
-        """One row for the clean images, one for each attack, one for the worst case."""
+        """One row for the clean images, one for each attack, one for the worst case.
+
+        Where the worst case counts in what the attacks of the checks broke, these have a row before it.
+        """
         n = self.count
 
         def line(name: str, accuracy: float, interval: tuple[float, float], *rest: str) -> tuple[str, ...]:
-            return (name, percent(accuracy, n), percent_interval(interval, n), *(rest or (NOT_AVAILABLE,) * 4))
+            return (name, percent(accuracy, n), percent_interval(interval, n), *(rest or (NOT_AVAILABLE,) * 5))
 
         lines = [line("clean", self.clean_accuracy, self.clean_interval)]
         for row in self.rows:
-            median, gradients = row.median_distance, row.gradient_evaluations
-            size = NOT_AVAILABLE if median is None else f"{median:.4g}"
-            gradient_text = NOT_AVAILABLE if gradients is None else f"{gradients:,}"
-            found = (f"{row.new_successes:,}", size, gradient_text, duration(row.seconds))
+            size = NOT_AVAILABLE if row.median_distance is None else f"{row.median_distance:.4g}"
+            effort = (NOT_AVAILABLE if n is None else f"{n:,}" for n in (row.gradient_evaluations, row.queries))
+            found = (f"{row.new_successes:,}", size, *effort, duration(row.seconds))
             lines.append(line(row.name, row.accuracy, row.interval, *found))
+        by_checks = int(self.broken.sum()) - int(self.by_suite.sum())
+        if by_checks:
+            lines.append(("attacks of the checks", *(NOT_AVAILABLE,) * 2, f"{by_checks:,}", *(NOT_AVAILABLE,) * 4))
         lines.append(line("worst case", self.robust_accuracy, self.interval))
-        head = ("attack", "accuracy", "95% interval", "new successes", "median distance", "gradients", "time")
+        effort_head = ("new successes", "median distance", "gradients", "queries", "time")
+        head = ("attack", "accuracy", "95% interval", *effort_head)
         caption = f"{self.name} on {n:,} images of {self.dataset}: {self.threat.describe()}."
-        if all(row.precision == "float32" for row in self.rows):
-            return Table(head, tuple(lines), f"{caption} All computed in float32.")
-        precisions = (NOT_AVAILABLE, *(row.precision for row in self.rows), NOT_AVAILABLE)
-        extended = tuple((*cells, precision) for cells, precision in zip(lines, precisions, strict=True))
+        precisions = {row.precision for row in self.rows} or {"float32"}
+        if len(precisions) == 1:
+            (precision,) = precisions
+            how = "All computed in float32." if precision == "float32" else f"Precision: {precision}."
+            return Table(head, tuple(lines), f"{caption} {how}")
+        after = (NOT_AVAILABLE,) * (len(lines) - len(self.rows) - 1)
+        column = (NOT_AVAILABLE, *(row.precision for row in self.rows), *after)
+        extended = tuple((*cells, precision) for cells, precision in zip(lines, column, strict=True))
         return Table((*head, "precision"), extended, caption)
 
     def markdown(self) -> str:
-        """The table of `table` in Markdown, with the headline and the statement that always goes with it."""
+        """The table of `table` in Markdown, with the headline, the statement that always goes with it, the verdict."""
         body = self.table()
-        return f"{body.caption}\n\n{body.markdown()}\n{self.headline()}: {STATEMENT}.\n"
+        verdict = f"\n{escape_markdown(self.judgment())}\n" if self.verdict else ""
+        return f"{escape_markdown(body.caption)}\n\n{body.markdown()}\n{self.headline()}: {STATEMENT}.\n{verdict}"
+
+    def latex(self) -> str:
+        """The same for a paper in LaTeX: a `table` that needs the package booktabs."""
+        body = self.table()
+        notes = (f"{self.headline()}: {STATEMENT}.", self.judgment())
+        return dataclasses.replace(body, caption=" ".join((body.caption, *filter(None, notes)))).latex()
 
     def summary(self) -> str:
         """The same as plain text, for a terminal."""
         body = self.table()
-        return f"{body.caption}\n\n{body.text()}\n{one_line(self.headline())}\n{STATEMENT}\n"
+        verdict = f"{self.judgment()}\n" if self.verdict else ""
+        return f"{body.caption}\n\n{body.text()}\n{one_line(self.headline())}\n{STATEMENT}\n{verdict}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of everything in the report, with the derived headline beside the raw arrays."""
@@ -190,11 +294,15 @@ class Report:
                 "statement": STATEMENT,
             },
             "rows": [row.to_json() for row in self.rows],
-            "checks": [dataclasses.asdict(check) for check in self.checks],
+            "checks": [check.to_json() for check in self.checks],
+            "verdict": None if self.verdict is None else dataclasses.asdict(self.verdict),
+            "found_by_checks": np.flatnonzero(self.found_by_checks).tolist(),
+            "sections": [section.to_json() for section in self.sections],
             "versions": self.versions,
             "settings": self.settings,
             "labels": self.labels.tolist(),
             "predictions": self.predictions.tolist(),
+            **{field: None if (v := getattr(self, field)) is None else v.tolist() for field in _OPTIONAL},
             "examples": None if self.examples is None else self.examples.to_json(),
         }
 
@@ -207,26 +315,39 @@ class Report:
         """
         check_schema(data, SCHEMA, SCHEMA_VERSION)
         try:
+            arrays: dict[str, Any] = {field: data.get(field) for field in _OPTIONAL}
             return cls(
                 **{key: data[key] for key in ("name", "dataset", "labels", "predictions", "versions", "settings")},
                 threat=ThreatModel(**data["threat"]),
                 rows=tuple(AttackResult.from_json(row) for row in data["rows"]),
-                checks=tuple(Check(**check) for check in data["checks"]),
+                checks=tuple(Check.from_json(check) for check in data["checks"]),
+                verdict=None if data.get("verdict") is None else Verdict(**data["verdict"]),
+                found_by_checks=np.isin(np.arange(len(data["labels"])), data.get("found_by_checks", ())),
+                sections=tuple(Section.from_json(section) for section in data.get("sections", ())),
                 examples=None if data["examples"] is None else Examples.from_json(data["examples"]),
+                **arrays,
             )
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise UserError(f"the report is damaged ({error!r}); write it again with Report.save") from error
 
-    def save(self, directory: str | os.PathLike) -> None:
-        """Writes report.json, report.html (one file, opens offline) and the plots (PNG and SVG) into `directory`.
+    def save(self, directory: str | os.PathLike, adversarial: np.ndarray | None = None) -> None:
+        """Writes the report into `directory`, in every form.
+
+        report.json holds everything, report.html shows it (one file, opens offline); plots as PNG and SVG; table.md and
+        table.tex; images.parquet with one row for each image; robustbench.json and log.txt with the fields and lines
+        that RobustBench and AutoAttack use. `tfadv.report.outputs` describes the last three.
 
         Everything is rendered and written under temporary names first, so an earlier report there stays whole if
-        anything fails; plots of an earlier report that this one lacks are removed.
+        anything fails; files of an earlier report that this one lacks are removed.
+
+        Args:
+            directory: is made if need be.
+            adversarial: [n, ...] the images after the attacks, clean where none succeeded; written to adversarial.npz.
 
         Raises:
-            UserError: the folder cannot be made or written to.
+            UserError: the folder cannot be made or written to, or `adversarial` holds another number of images.
         """
-        # Matplotlib and Jinja2 take a second to import, and a report is more often made than saved.
-        from tfadv.report import html
+        # Matplotlib, Jinja2 and PyArrow take a second to import, and a report is more often made than saved.
+        from tfadv.report import saving
 
-        html.save(self, directory)
+        saving.save(self, directory, adversarial)

@@ -1,4 +1,4 @@
-"""Small text tables: the same cells as Markdown for a paper, as plain text for a terminal, and as JSON.
+"""Small text tables: the same cells as Markdown or LaTeX for a paper, as plain text for a terminal, and as JSON.
 
 Every number of a report is formatted here, once, so that the page, the terminal and the Markdown agree to the digit.
 """
@@ -44,6 +44,31 @@ def one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
+def escape_markdown(text: str) -> str:
+    """`text` with the characters escaped that mean something in GitHub's Markdown."""
+    for character, replacement in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`")):
+        text = text.replace(character, replacement)
+    return text
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def escape_latex(text: str) -> str:
+    """`text` with the characters replaced that mean something in LaTeX."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table of text: the first column names the rows.
@@ -75,15 +100,20 @@ class Table:
 
     def markdown(self) -> str:
         """The table in GitHub's Markdown; the characters that mean something there are escaped."""
-
-        def escape(cell: str) -> str:
-            for character, replacement in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`")):
-                cell = cell.replace(character, replacement)
-            return cell
-
         rules = tuple("---:" if self.is_numeric(index) else ":---" for index in range(len(self.columns)))
-        lines = [tuple(map(escape, self.columns)), rules, *(tuple(map(escape, row)) for row in self.rows)]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        head, *rows = (tuple(map(escape_markdown, line)) for line in (self.columns, *self.rows))
+        return "".join(f"| {' | '.join(line)} |\n" for line in (head, rules, *rows))
+
+    def latex(self) -> str:
+        """The table as a LaTeX `table` with its caption; the rules are those of the package booktabs."""
+        columns = "".join("r" if self.is_numeric(index) else "l" for index in range(len(self.columns)))
+        head, *rows = (f"    {' & '.join(map(escape_latex, line))} \\\\\n" for line in (self.columns, *self.rows))
+        caption = f"  \\caption{{{escape_latex(self.caption)}}}\n" if self.caption else ""
+        return (
+            "% needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n"
+            f"{caption}  \\begin{{tabular}}{{{columns}}}\n    \\toprule\n{head}    \\midrule\n{''.join(rows)}"
+            "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
+        )
 
     def text(self) -> str:
         """The table in aligned columns, two spaces apart, for a terminal; long heads take several lines."""

@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from tfadv import files
-from tfadv.report.section import Curve
+from tfadv.report.section import Curve, Section
 from tfadv.reproduction import survey_table
 from tfadv.validation import UserError
 
@@ -60,9 +60,9 @@ def publish(output: str | os.PathLike, key: str, folder: str | os.PathLike) -> p
     series = curves(table["curve"])
     if series:
         # Matplotlib takes a second to import, and only a published curve needs it.
-        from tfadv.report import figures
+        from tfadv.report import chart_figures
 
-        figure = figures.accuracy_against_steps(series)
+        figure = chart_figures.draw(Section("", curves=series).curve_chart())
         for suffix in ("svg", "png"):
             with files.replacing(target / f"curve.{suffix}") as temporary:
                 figure.savefig(temporary, dpi=160, metadata={"Date": None} if suffix == "svg" else None)

@@ -23,6 +23,8 @@ _INNER, _OUTER, _SHRUNK = 100, 8, 0.95
 # In mean squared distances of the inner points' features from their mean. On a PGD-trained MNIST net at epsilon 0.3,
 # PGD-20 found 71% of 100 with 0.001 of it, 97% with 0.1, all of 250 with 10; random points none with the last.
 _RIDGE = 10.0
+# Of `Subject.near`: points that no other check draws.
+_FITTED, _SURFACE, _RANDOM, _STARTS = 901, 902, 903, 904
 _BATCH = 100
 
 Features = Callable[[tf.Tensor], tf.Tensor]
@@ -110,30 +112,19 @@ def fit(inner: np.ndarray, outer: np.ndarray) -> Readout | None:
 def set_up(subject: Subject, encode: Callable[[Any], tf.Tensor], row: int) -> Task | None:
     """The binary problem of one image; None where no readout separates it.
 
-    Inner points are the image and points uniform in 0.95 of the ball; outer points lie on its surface, in its corners
-    for linf. All are cut to the box.
+    Inner points are the image and points uniform in 0.95 of the ball. Outer points are random ones pushed out to its
+    surface, for linf into its corners. All are cut to the box.
     """
-    inner = np.concatenate([np.zeros_like(subject.x[:1]), _SHRUNK * _drawn(subject, row, 1, _INNER)])
-    outer = _drawn(subject, row, 2, _OUTER)
-    outer = normalized(tf.constant(np.sign(outer) if subject.norm == "linf" else outer), BALLS[subject.norm].size)
-    points = _moved(subject, row, np.concatenate([inner, outer.numpy()]))
-    features = encode(points).numpy()
-    readout = fit(features[: len(inner)], features[len(inner) :])
+    x = subject.x[row]
+    inner = np.concatenate([x[None], subject.near(row, _INNER, _FITTED, _SHRUNK)])
+    push = subject.near(row, _OUTER, _SURFACE) - x
+    push = normalized(tf.constant(np.sign(push) if subject.norm == "linf" else push), BALLS[subject.norm].size).numpy()
+    outer = np.clip(x + subject.epsilon * push, *subject.bounds).astype(np.float32)
+    readout = fit(encode(inner).numpy(), encode(outer).numpy())
     if readout is None:
         return None
-    features = encode(_moved(subject, row, _drawn(subject, row, 3, _INNER))).numpy()
-    luck = bool((features @ readout.weights + readout.bias > 0).any())
-    return Task(row, readout, points[len(inner) + readout.point], luck)
-
-
-def _drawn(subject: Subject, row: int, stream: int, count: int) -> np.ndarray:
-    """`count` points uniform in the unit ball, by (seed, stream, example)."""
-    key = tf.random.experimental.stateless_fold_in(tf.constant([subject.seed, stream], tf.int32), subject.index[row])
-    return BALLS[subject.norm].sample((count, *subject.x.shape[1:]), key).numpy()
-
-
-def _moved(subject: Subject, row: int, points: np.ndarray) -> np.ndarray:
-    return np.clip(subject.x[row] + subject.epsilon * points, *subject.bounds).astype(np.float32)
+    scores = encode(subject.near(row, _INNER, _RANDOM)).numpy() @ readout.weights + readout.bias
+    return Task(row, readout, outer[readout.point], bool((scores > 0).any()))
 
 
 def attacked(subject: Subject, encode: Features, config: Pgd, tasks: list[Task]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +151,7 @@ def attacked(subject: Subject, encode: Features, config: Pgd, tasks: list[Task])
     for at in range(0, len(tasks), _BATCH):
         some = tasks[at : at + _BATCH]
         rows = np.array([task.row for task in some])
-        starts = np.concatenate([_moved(subject, row, _drawn(subject, row, 4, 1)) for row in rows])
+        starts = np.concatenate([subject.near(row, 1, _STARTS) for row in rows])
         x_adv, exists, wrong = program(
             subject.x[rows],
             np.stack([task.point for task in some]),
