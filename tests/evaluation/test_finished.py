@@ -23,6 +23,11 @@ def test_a_result_comes_back(tmp_path):
     assert (back.seconds, back.gradients, back.queries, back.precision) == (1.5, 40, 2, "float32")
 
 
+def test_no_folder_is_made_before_the_first_attack(tmp_path):
+    Finished(tmp_path / "state", X)
+    assert not (tmp_path / "state").exists()
+
+
 def test_every_part_of_the_identity_changes_the_place(tmp_path):
     rows = np.arange(2)
     places = {
@@ -55,4 +60,4 @@ def test_a_truncated_file_counts_as_none(tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make"):
-        Finished(tmp_path / "file" / "state", X)
+        Finished(tmp_path / "file" / "state", X).path(Pgd(0.3))

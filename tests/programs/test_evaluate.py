@@ -8,6 +8,7 @@ import pytest
 
 from tfadv import data
 from tfadv.evaluation import evaluate
+from tfadv.report.records import OUTCOMES
 
 pytestmark = pytest.mark.slow
 
@@ -53,11 +54,32 @@ def test_it_prints_the_table_and_the_checks_and_writes_the_report(run_program, f
     assert report["settings"]["limit"] == 60
     assert f"{100 * expected.robust_accuracy:.1f}%" in named.out
     assert "upper bound under this threat model" in named.out
-    assert named.out.count("passed: ") == 5
+    assert f"verdict: {report['verdict']['word']}" in named.out
+    outcomes = [line.partition(":")[0] for line in named.out.splitlines() if line.startswith(OUTCOMES)]
+    assert len(outcomes) == len(report["checks"]) >= 20
+    assert outcomes.count("failed") == outcomes.count("not run") == 0
+    assert not (tmp_path / "report" / ".unfinished").exists()
     assert f"report in {tmp_path / 'report'}" in named.out
     assert "30 images" in stored.out
     assert "FGM l2" in stored.out
-    assert "not run: white-box attacks beat transfer" in stored.out
+    assert "not applicable: a differentiable stand-in opens no hole" in stored.out
+
+
+def test_several_threats_and_a_budget(run_program, folder, tmp_path):
+    flags = [f"--model={folder / 'linear.keras'}", "--limit=20"]
+    several, short = run_program(
+        "attacks.evaluate",
+        [*flags, "--threat=brightness:0.1", "--threat=l0:3", f"--output={tmp_path / 'threats'}"],
+        [*flags, "--epsilon=0.05", "--suite=quick", "--budget=1 s", f"--output={tmp_path / 'short'}", "--examples"],
+    )
+    assert several.status == 0, several.err
+    assert "union" in several.out
+    assert json.loads((tmp_path / "threats" / "report.json").read_text())["schema"] == "tfadv.collection"
+    assert short.status == 0, short.err
+    # The second is spent by the attacks, so checks are left, and nothing is called trusted.
+    assert "verdict: unverified" in short.out
+    with np.load(tmp_path / "short" / "adversarial.npz") as stored:
+        assert {array.shape for array in map(stored.get, stored.files) if array.ndim == 4} == {(20, 28, 28, 1)}
 
 
 def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_no_file(run_program, folder, tmp_path):
@@ -73,10 +95,13 @@ def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_no_file(run_progr
         f"error: model path '{folder}' is a folder without saved_model.pb": [f"--model={folder}"],
         "error: epsilon 8 is wider than the whole range [0, 1]": ["--epsilon=8"],
         "error: epsilon must be a finite number >= 0": ["--epsilon=-0.1"],
-        "error: name must be a data set, one of ['cifar10', 'cifar100', 'digits'": ["--dataset=digit"],
-        "missing.npz must be an .npz file with arrays x and y": dataset("missing.npz"),
-        "labels.npz must be an .npz file with arrays x and y": dataset("labels.npz"),
-        "error: x must lie in [0, 1], got values from 0 to 255; divide by 255": dataset("bytes.npz"),
+        "error: data must be one of ['cifar10', 'cifar100', 'digits'": ["--dataset=digit"],
+        "missing.npz": dataset("missing.npz"),
+        "labels.npz": dataset("labels.npz"),
+        "error: a threat must be written as norm:epsilon": ["--threat=linf"],
+        'error: budget must be a time such as "90 s"': ["--budget=soon"],
+        "error: claimed must be a robust accuracy from 0 to 1": ["--claimed=45"],
+        "x must lie in [0, 1], got values from 0 to 255; divide by 255": dataset("bytes.npz"),
         "error: limit must be a whole number from 1 to 500": ["--limit=501"],
         "unexpected arguments: ['surplus']": ["surplus"],
     }

@@ -45,22 +45,26 @@ class Finished:
     """
 
     def __init__(self, folder: str | os.PathLike, *identity: Any) -> None:
-        """Makes the folder.
+        """Of the attacks on one model, on some data.
 
         Args:
+            folder: is made when the first attack begins.
             identity: arrays and JSON values that every result depends on.
+        """
+        self.folder, self._identity = pathlib.Path(folder), _digest(identity)
+
+    def path(self, config: Any, *given: Any) -> pathlib.Path:
+        """Where the result of an attack belongs that is given these arrays and values.
 
         Raises:
             UserError: the folder cannot be made.
         """
-        self.folder, self._identity = pathlib.Path(folder), _digest(identity)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make {folder} ({error.strerror}); name a folder that you may write to") from error
-
-    def path(self, config: Any, *given: Any) -> pathlib.Path:
-        """Where the result of an attack belongs that is given these arrays and values."""
+            raise UserError(
+                f"cannot make {self.folder} ({error.strerror}); name a folder that you may write to"
+            ) from error
         return self.folder / f"{_digest((self._identity, attacks.to_dict(config), *given))}.npz"
 
     def read(self, path: pathlib.Path) -> Crafted | None:
