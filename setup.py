@@ -81,7 +81,7 @@ setuptools.setup(
         "art": ["adversarial-robustness-toolbox>=1.17", "torch>=2.2"],
         "torchattacks": ["torchattacks>=3.5", "torch>=2.2"],
         "torch": ["torch>=2.2"],
-        "jax": ["jax>=0.4.26"],
+        "jax": ["foolbox>=3.3", "jax>=0.4.26"],
         "ray": ["ray>=2.9"],
         "dev": [
             "build>=1.0",

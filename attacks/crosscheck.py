@@ -6,6 +6,11 @@ Runs FGM, BIM and PGD on the data set's test split, prints one table, and ends w
 python -m attacks.crosscheck ... --peers=cleverhans,foolbox,art,torchattacks --attacks=pgd,mim,apgd,square
 Runs these attacks by each of these libraries that has them, prints how strong they are beside ours, and ends with
 status 1 when ours is weaker. --autoattack_source=DIR adds the published AutoAttack.
+
+python -m attacks.crosscheck --model=FILE.keras ... --frameworks [--l2_epsilon=1.5] [--modules=my_package.models]
+Loads the file in TensorFlow, PyTorch and JAX, runs FGM, BIM and PGD by those of their libraries that are installed, in
+l2 too where it has a radius, and classifies what they made in each framework. Prints one table, which says "verified"
+or what disagrees and why, in which case the status is 1.
 """
 
 from __future__ import annotations
@@ -18,7 +23,16 @@ from absl import app, flags
 
 from tfadv import attacks, data, files, models
 from tfadv.balls import BALLS
-from tfadv.crosscheck import PEERS, cleverhans, comparison, ours, published_autoattack, record
+from tfadv.crosscheck import (
+    PEERS,
+    cleverhans,
+    comparison,
+    frameworks,
+    ours,
+    published_autoattack,
+    record,
+    verification,
+)
 from tfadv.validation import UserError, exit_cleanly
 
 _MODEL = flags.DEFINE_string("model", None, "A .keras file, a SavedModel folder or a run folder.", required=True)
@@ -37,6 +51,10 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Of a comparison of streng
 _SEEDS = flags.DEFINE_integer(
     "seeds", 1, "Runs of each side, where two libraries draw different random numbers.", lower_bound=1
 )
+_FRAMEWORKS = flags.DEFINE_bool("frameworks", False, "Compares libraries of TensorFlow, PyTorch and JAX.")
+_L2_EPSILON = flags.DEFINE_float("l2_epsilon", None, "With --frameworks: radius of attacks in l2, with as many steps.")
+_MODULES = flags.DEFINE_list("modules", [], "With --frameworks: Python modules that register the model's classes.")
+_TIMEOUT = flags.DEFINE_float("timeout", 1800.0, "With --frameworks: seconds for each process.", lower_bound=1.0)
 _NAME = flags.DEFINE_string("name", None, "What the record calls the model; default its path.")
 _OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons as JSON; strength with README.md beside it.")
 
@@ -44,6 +62,30 @@ _OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons as JS
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _FRAMEWORKS.value:
+        if _PEERS.value is not None or _SOURCE.value is not None:
+            raise UserError("frameworks compares all libraries that it finds; drop --peers and --autoattack_source")
+        found = frameworks.verify(
+            _MODEL.value,
+            *data.arrays(_DATASET.value, "test", data_dir=_DATA_DIR.value, limit=_LIMIT.value),
+            frameworks.suite(
+                _NORM.value,
+                _EPSILON.value,
+                step_size=_STEP_SIZE.value,
+                steps=_STEPS.value,
+                seed=_SEED.value,
+                l2_epsilon=_L2_EPSILON.value,
+            ),
+            modules=_MODULES.value,
+            batch_size=_BATCH_SIZE.value,
+            timeout=_TIMEOUT.value,
+        )
+        print(verification.table(found))
+        if _OUTPUT.value:
+            files.write_json(_OUTPUT.value, found.to_dict())
+        if found.verdict != "verified":
+            sys.exit(f"not verified: {found.verdict}")
+        return
     model = models.load(_MODEL.value)
     x, y = data.arrays(_DATASET.value, "test", data_dir=_DATA_DIR.value, limit=_LIMIT.value)
     if _PEERS.value is None and _SOURCE.value is None:

@@ -1,9 +1,11 @@
 """ART beside tfadv, on a linear model whose closest adversarial examples are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks import Fgm, Pgd, compiled
 from tfadv.attacks.apgd import Apgd
 from tfadv.attacks.carlini_wagner import CarliniWagner
 from tfadv.attacks.deep_fool import DeepFool
@@ -11,7 +13,7 @@ from tfadv.attacks.hop_skip_jump import HopSkipJump
 from tfadv.attacks.jsma import Jsma
 from tfadv.attacks.mim import Mim
 from tfadv.attacks.square import Square
-from tfadv.crosscheck import PEERS, art
+from tfadv.crosscheck import PEERS, art, native
 from tfadv.crosscheck.comparison import compare
 from tfadv.crosscheck.peers import NotShared
 
@@ -45,6 +47,18 @@ def test_first_order_attacks_repeat_ours(linear_net, examples):
     for row in rows:
         assert (row.verdict, row.share_of_equal_flags) == ("passes", 1.0), row
         assert 0 < row.peer_success < 1
+
+
+@pytest.mark.parametrize(
+    "config", [Fgm(epsilon=0.01), Fgm(epsilon=0.06, norm="l2"), Pgd(**PGD), Pgd(**PGD_L2)], ids=repr
+)
+def test_in_tensorflow_it_makes_the_same_images(linear_net, examples, config):
+    config = dataclasses.replace(config, keep="last") if isinstance(config, Pgd) else config
+    start = examples.x + 0.005 if isinstance(config, Pgd) else None
+    model = art.TENSORFLOW.load(native.Network(linear_net, (8, 8, 1), 4))
+    found = art.TENSORFLOW.attack(config)(model, examples.x, examples.y, config, start, 15)
+    expected = compiled(linear_net, config, precision="float32")(examples.x, examples.y, start)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_attacks_with_random_numbers_are_about_as_strong(linear_net, examples):

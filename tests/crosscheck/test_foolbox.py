@@ -1,14 +1,16 @@
 """Foolbox beside tfadv, on a linear model whose closest adversarial examples are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks import Fgm, Pgd, compiled
 from tfadv.attacks.carlini_wagner import CarliniWagner
 from tfadv.attacks.deep_fool import DeepFool
 from tfadv.attacks.hop_skip_jump import HopSkipJump
 from tfadv.attacks.mim import Mim
-from tfadv.crosscheck import PEERS, foolbox
+from tfadv.crosscheck import PEERS, foolbox, native
 from tfadv.crosscheck.comparison import compare
 from tfadv.crosscheck.peers import NotShared
 
@@ -70,6 +72,37 @@ def test_it_begins_where_it_is_told_to(linear_net, examples):
     config = Pgd(epsilon=0.2, step_size=1e-12, steps=1, keep="last")
     x_adv = foolbox.pgd(foolbox.load(linear_net), examples.x, examples.y, config, start, 15)
     np.testing.assert_allclose(x_adv, start, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "config", [Fgm(epsilon=0.01), Fgm(epsilon=0.06, norm="l2"), Pgd(**PGD), Pgd(**PGD_L2)], ids=repr
+)
+def test_in_tensorflow_it_makes_the_same_images(linear_net, examples, config):
+    """Far from the box both orders of ball and box are the same."""
+    config = dataclasses.replace(config, keep="last") if isinstance(config, Pgd) else config
+    start = examples.x + 0.005 if isinstance(config, Pgd) else None
+    model = foolbox.TENSORFLOW.load(native.Network(linear_net, (8, 8, 1), 4))
+    found = foolbox.TENSORFLOW.attack(config)(model, examples.x, examples.y, config, start, 15)
+    expected = compiled(linear_net, config, precision="float32")(examples.x, examples.y, start)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_in_jax_it_makes_the_same_images(linear_net, examples, monkeypatch):
+    numpy = pytest.importorskip("jax.numpy", reason="JAX is optional: it is another framework")
+    (weights,) = linear_net.get_weights()
+    monkeypatch.setattr(native, "jax_function", lambda model: lambda x: x.reshape(len(x), -1) @ numpy.asarray(weights))
+    model = foolbox.JAX.load(native.Network(None, (8, 8, 1), 4))
+    config = Pgd(**PGD, keep="last")
+    start = examples.x + 0.005
+    found = foolbox.JAX.attack(config)(model, examples.x, examples.y, config, start, 15)
+    expected = compiled(linear_net, config, precision="float32")(examples.x, examples.y, start)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_outside_pytorch_it_draws_no_start(linear_net, examples):
+    model = foolbox.TENSORFLOW.load(native.Network(linear_net, (8, 8, 1), 4))
+    with pytest.raises(NotShared, match="a given start only"):
+        foolbox.pgd(model, examples.x, examples.y, Pgd(**PGD), None, 40)
 
 
 def test_what_it_does_not_find_is_the_image_and_not_a_black_one(linear_net, examples):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfadv.crosscheck import torch_models
-from tfadv.crosscheck.torch_models import array, chain, images, labels, to_torch
+from tfadv.crosscheck.torch_models import array, chain, check_began, images, labels, starting_at, to_torch
 from tfadv.models import madry_mnist, small_cnn
 from tfadv.validation import UserError
 
@@ -81,6 +81,28 @@ def test_images_turn_their_axes_and_come_back(torch):
     images(x).zero_()
     assert x.any()
     assert labels(np.array([1, 2], np.int32)).dtype == torch.int64
+
+
+def test_inside_the_block_random_numbers_are_the_given_start(torch):
+    """A uniform or normal draw in the shape of the images is start - x; one number for each image is its length / 2."""
+    x = np.zeros([3, 2, 2, 1], np.float32)
+    start = np.random.default_rng(0).random(x.shape, np.float32)
+    inside = images(x)
+    with starting_at(x, start, 2.0):
+        for drawn in (torch.empty_like(inside).uniform_(-1, 1), torch.zeros_like(inside).normal_()):
+            np.testing.assert_array_equal(array(drawn), start)
+            drawn *= 0  # What is drawn next is not the same memory.
+        lengths = torch.zeros(3, 1, 1, 1).uniform_(0, 1)
+    np.testing.assert_allclose(lengths.ravel(), np.linalg.norm(start.reshape(3, -1), axis=1) / 2, rtol=1e-6)
+    assert (array(torch.zeros_like(inside).uniform_(2, 3)) >= 2).all()
+
+
+def test_an_attack_that_begins_elsewhere_is_noticed():
+    start = np.zeros([3, 2], np.float32)
+    check_began("Other", start + 5e-7, start)
+    for first in (start + 1e-5, start + np.nan):
+        with pytest.raises(RuntimeError, match="Other did not begin at the given start"):
+            check_began("Other", first, start)
 
 
 def test_other_logits_are_noticed(torch, monkeypatch):

@@ -16,7 +16,7 @@ from tfadv.attacks.square import Square
 from tfadv.crosscheck import PEERS, torchattacks
 from tfadv.crosscheck.comparison import compare
 from tfadv.crosscheck.peers import NotShared
-from tfadv.crosscheck.torch_models import Classifier
+from tfadv.crosscheck.torch_models import Classifier, classifier
 
 pytest.importorskip("torch", reason="PyTorch is optional: it pulls gigabytes")
 pytest.importorskip("torchattacks", reason="torchattacks is optional: it needs PyTorch")
@@ -35,7 +35,6 @@ def compared(model, examples, *configs):
 
 
 def test_first_order_attacks_repeat_ours(linear_net, examples):
-    """PGD's start is drawn inside, so that only what begins at the image can be repeated."""
     fgm, bim, bim_l2, mim, pgd, pgd_l2 = compared(
         linear_net,
         examples,
@@ -46,12 +45,30 @@ def test_first_order_attacks_repeat_ours(linear_net, examples):
         Pgd(**PGD),
         Pgd(**PGD_L2),
     )
-    for row in (fgm, bim, bim_l2):
+    for row in (fgm, bim, bim_l2, pgd, pgd_l2):
         assert (row.verdict, row.share_of_equal_flags) == ("passes", 1.0), row
-    for row in (mim, pgd, pgd_l2):
-        assert row.share_of_equal_flags is None
-        assert row.peer_success <= row.success + 0.1, row
+    assert mim.share_of_equal_flags is None
+    assert mim.peer_success <= mim.success + 0.1
     assert all(0 < row.peer_success < 1 for row in (fgm, bim, bim_l2, mim, pgd, pgd_l2))
+
+
+@pytest.mark.parametrize("settings", [PGD, PGD_L2], ids=["linf", "l2"])
+def test_it_begins_where_it_is_told_to(linear_net, examples, settings):
+    """Far from the box both orders of ball and box are the same."""
+    config = Pgd(**settings, keep="last")
+    direction = np.random.default_rng(0).uniform(-1, 1, examples.x.shape).astype(np.float32)
+    start = examples.x + direction * (0.01 if config.norm == "linf" else 0.006)
+    expected = compiled(linear_net, config, precision="float32")(examples.x, examples.y, start)
+    model = classifier(linear_net)
+    found = torchattacks.pgd(model, examples.x, examples.y, config, start, 15)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - torchattacks.pgd(model, examples.x, examples.y, config, examples.x - 0.001, 15)).max() > 1e-3
+
+
+def test_a_random_start_is_seeded(linear_net, examples):
+    model, config = classifier(linear_net), Pgd(**PGD, keep="last")
+    first, again = (torchattacks.pgd(model, examples.x, examples.y, config, None, 40) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
 
 
 def test_attacks_with_random_numbers_are_about_as_strong(linear_net, examples):

@@ -24,6 +24,21 @@ fgm.optimize_linear = lambda grad, eps, norm: -right(grad, eps, norm)
 runpy.run_module("attacks.crosscheck", run_name="__main__", alter_sys=True)
 """
 
+# TensorFlow and CleverHans alone, which are there wherever these tests run; each process takes seconds.
+TWO_LIBRARIES = """
+import runpy
+from tfadv.crosscheck import makers
+for pair in list(makers.MAKERS):
+    if pair not in (("tensorflow", "tfadv"), ("tensorflow", "cleverhans")):
+        del makers.MAKERS[pair]
+for name in ("torch", "jax"):
+    del makers.FRAMEWORKS[name]
+runpy.run_module("attacks.crosscheck", run_name="__main__", alter_sys=True)
+"""
+
+# A module that every process imports, and that changes CleverHans there.
+DOWNHILL_MODULE = DOWNHILL[: DOWNHILL.index("runpy.run")].replace("import runpy, sys", "import sys")
+
 # Runs the program once for each list of flags, in one process, because importing TensorFlow takes seconds.
 ONE_BY_ONE = """
 import json, sys
@@ -122,6 +137,38 @@ def test_a_comparison_of_strength_that_fails_ends_with_1(model, tmp_path):
     assert json.loads(output.read_text())["rows"][0]["verdict"] == "DISAGREES"
 
 
+def test_frameworks_are_one_table_and_a_verdict(model, tmp_path):
+    output = tmp_path / "out" / "frameworks.json"
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.05", "--step_size=0.02", "--steps=3", f"--output={output}")
+    status, out, err = run(*flags, "--frameworks", "--l2_epsilon=0.5", code=TWO_LIBRARIES)
+    assert status == 0, err
+    lines = out.strip().splitlines()
+    assert lines[1].split()[:5] == ["attack", "by", "in", "TensorFlow", "flags"]
+    assert [line.split()[:2] for line in lines[3:15:2]] == [
+        [name, norm] for norm in ("linf", "l2") for name in ("FGM", "BIM-3", "PGD-3")
+    ]
+    assert [line.split()[-1] for line in lines[3:15]] == ["reference", "agrees"] * 6
+    assert lines[-1] == "verified with CleverHans in TensorFlow: >= 99.5% of flags equal"
+    found = json.loads(output.read_text())
+    assert (found["verdict"], found["images"], len(found["rows"])) == ("verified", 50, 12)
+    assert 0 < found["rows"][0]["right"]["TensorFlow"] < 1
+
+
+def test_frameworks_that_disagree_end_with_1_and_the_cause(model, tmp_path, monkeypatch):
+    (tmp_path / "downhill.py").write_text(DOWNHILL_MODULE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flags = (f"--model={model}", "--limit=50", "--epsilon=0.05", "--step_size=0.05", "--steps=1")
+    flags = (*flags, "--frameworks", "--modules=downhill", f"--output={tmp_path / 'frameworks.json'}")
+    status, out, err = run(*flags, code=TWO_LIBRARIES)
+    assert status == 1
+    assert "not verified: DISAGREES" in err
+    assert "tfadv in TensorFlow and CleverHans in TensorFlow disagree (FGM linf 0.05" in out
+    assert "Cause: another algorithm, other settings, or a gradient that vanishes" in out
+    found = json.loads((tmp_path / "frameworks.json").read_text())
+    assert found["verdict"] == "DISAGREES"
+    assert found["disagreements"][0]["examples"]
+
+
 BAD_FLAGS = {
     "error: model path 'no/such.keras' does not exist; name a .keras file": ["--model=no/such.keras"],
     "error: config must have one step_size <= epsilon": ["--step_size=0.2"],
@@ -129,6 +176,9 @@ BAD_FLAGS = {
     "error: peers must be among ['art', 'cleverhans', 'foolbox', 'torchattacks'], got 'foolsbox'": ["--peers=foolsbox"],
     "got 'pdg'": ["--peers=cleverhans", "--attacks=pdg"],
     "error: the published AutoAttack must be a folder with": ["--autoattack_source=."],
+    "error: frameworks compares all libraries that it finds": ["--frameworks", "--peers=cleverhans"],
+    "error: modules must be importable, got 'no_such_module'": ["--frameworks", "--modules=no_such_module"],
+    "error: l2_epsilon is a second radius": ["--frameworks", "--norm=l2", "--l2_epsilon=1"],
 }
 
 

@@ -1,16 +1,19 @@
-"""The attacks of the Adversarial Robustness Toolbox, on our weights in PyTorch.
+"""The attacks of the Adversarial Robustness Toolbox, on our weights in PyTorch, or on a network of TensorFlow.
 
 Its TensorFlow estimator computes gradients eagerly, ignores the batch size of a prediction, and has no momentum; its
-PyTorch estimator has none of these faults, so it is the one to compare with.
+PyTorch estimator has none of these faults, so it is the one to compare strength with.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 
+from tfadv.crosscheck import native
 from tfadv.crosscheck.peers import (
     BOX,
     PLAIN_FGM,
@@ -22,15 +25,33 @@ from tfadv.crosscheck.peers import (
     hop_skip_jump_iterations,
     require,
 )
-from tfadv.crosscheck.torch_models import array, classifier, images
+from tfadv.crosscheck.torch_models import classifier
+from tfadv.models import predictor
 
 _NORMS = {"linf": np.inf, "l2": 2}
+_PGD = "art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_"
 
 
 class Loaded(NamedTuple):
-    """ART's estimator of images in [0, 1]."""
+    """ART's estimator of images in [0, 1], and how its framework takes them.
+
+    Attributes:
+        estimator: of ART.
+        pgd: class of projected gradient descent, and the module that it is in.
+        channels_first: whether its images are [B, C, H, W].
+    """
 
     estimator: Any
+    pgd: tuple[str, str] = ("ProjectedGradientDescentPyTorch", f"{_PGD}pytorch")
+    channels_first: bool = True
+
+    def images(self, x: np.ndarray) -> np.ndarray:
+        """Our images [B, H, W, C] as its own; a copy, which an attack may write into."""
+        return np.array(np.moveaxis(x, -1, 1) if self.channels_first and x.ndim == 4 else x, np.float32, order="C")
+
+    def array(self, x: np.ndarray) -> np.ndarray:
+        """What `images` gave, back as ours."""
+        return np.array(np.moveaxis(x, 1, -1) if self.channels_first and x.ndim == 4 else x, np.float32, order="C")
 
 
 def load(model: Any) -> Loaded:
@@ -52,12 +73,25 @@ def load(model: Any) -> Loaded:
     )
 
 
+def load_tensorflow(network: native.Network) -> Loaded:
+    """A network of TensorFlow as ART takes it."""
+    estimators = require("art.estimators.classification", "art")
+    predict = predictor(network.model)
+    estimator = estimators.TensorFlowV2Classifier(
+        lambda x, training: predict(x),
+        nb_classes=network.classes,
+        input_shape=network.shape,
+        loss_object=tf.nn.softmax_cross_entropy_with_logits,
+        clip_values=(0.0, 1.0),
+    )
+    return Loaded(estimator, ("ProjectedGradientDescentTensorFlowV2", f"{_PGD}tensorflow_v2"), channels_first=False)
+
+
 def _run(kind: str, loaded: Loaded, x: np.ndarray, y: np.ndarray, seed: int = 0, **settings: Any) -> np.ndarray:
     # ART draws from NumPy's global generator.
     np.random.seed(seed)  # noqa: NPY002
-    torch = require("torch", "art")
     attack = getattr(require("art.attacks.evasion", "art"), kind)(loaded.estimator, **settings)
-    return array(torch.from_numpy(attack.generate(images(x).numpy(), y.astype(np.int64))))
+    return loaded.array(attack.generate(loaded.images(x), y.astype(np.int64)))
 
 
 def _silent(count: int) -> dict[str, Any]:
@@ -74,7 +108,7 @@ def fgm(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndar
 
 @by_batch
 def pgd(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
-    """`ProjectedGradientDescentPyTorch`, from `start` where there is one."""
+    """`ProjectedGradientDescentPyTorch` or `-TensorFlowV2`, from `start` where there is one."""
     check_shared(config, norm=tuple(_NORMS), bounds=BOX, **PLAIN_PGD)
     settings = {
         "norm": _NORMS[config.norm],
@@ -85,13 +119,12 @@ def pgd(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndar
         "num_random_init": config.restarts if config.random_start or start is not None else 0,
         **_silent(len(x)),
     }
+    kind, module = model.pgd
     if start is None:
-        return _run("ProjectedGradientDescentPyTorch", model, x, y, config.seed, **settings)
-    module = "art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch"
-    delta = (images(start) - images(x)).numpy()
+        return _run(kind, model, x, y, config.seed, **settings)
     # The one function that draws a start, with the difference to ours in its place.
-    with mock.patch.object(require(module, "art"), "random_sphere", return_value=delta):
-        return _run("ProjectedGradientDescentPyTorch", model, x, y, **settings)
+    with mock.patch.object(require(module, "art"), "random_sphere", return_value=model.images(start - x)):
+        return _run(kind, model, x, y, **settings)
 
 
 @by_batch
@@ -201,4 +234,13 @@ PEER = Peer(
         "HopSkipJump": "counts iterations; given as many as fit into our queries",
         "Square": "rescales its schedule to the queries, which pays where they are few; one window for the whole batch",
     },
+)
+
+# On a network of TensorFlow, for comparisons of frameworks.
+TENSORFLOW = dataclasses.replace(
+    PEER,
+    packages=("adversarial-robustness-toolbox",),
+    load=load_tensorflow,
+    attacks={"Fgm": fgm, "Pgd": pgd},
+    differs={},
 )

@@ -112,7 +112,7 @@ def compare(model: Any, x: Any, y: Any, config: Pgd | Fgm, *, start: Any = None)
         UserError: CleverHans is not installed, or it has no attack like `config`; images or labels of a wrong kind.
         RuntimeError: CleverHans did not begin where we told it to.
     """
-    _check_config(config)
+    check_config(config)
     peer = _Peer()
     predict = predictor(model)
     x = check_images(x, config.bounds)
@@ -276,8 +276,12 @@ def _scaled_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return _L2_LOSS_FACTOR * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def _check_config(config: Pgd | Fgm) -> None:
-    """Refuses a config that CleverHans cannot run, with the nearest one that it can."""
+def check_config(config: Pgd | Fgm) -> None:
+    """Refuses a config that CleverHans cannot run; other libraries can run what it can.
+
+    Raises:
+        UserError: names the setting, and what CleverHans has.
+    """
     if type(config) not in (Pgd, Fgm):  # An attack derived from them is another one.
         raise UserError(f"config must be Pgd or Fgm, the attacks that CleverHans shares, got {type(config).__name__}")
     if config.norm not in _ORDERS or config.objective != "cross_entropy" or np.ndim(config.epsilon):

@@ -5,9 +5,11 @@ Peers want images as [B, C, H, W]; so does the module. `images` and `array` turn
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import keras
 import numpy as np
@@ -99,6 +101,35 @@ def array(x: Any) -> np.ndarray:
 def labels(y: np.ndarray) -> Any:
     """Labels as PyTorch's losses take them, int64."""
     return require("torch", "torch").tensor(np.asarray(y, np.int64))
+
+
+@contextlib.contextmanager
+def starting_at(x: np.ndarray, start: np.ndarray, epsilon: float) -> Iterator[None]:
+    """Inside the block an attack of a library of PyTorch that draws its start in the ball begins at `start`.
+
+    What it draws in the shape of the images is `start - x`, whichever distribution it asks for. What it draws in the
+    shape of one number for each image is a radius as a share of epsilon, and is the length of that.
+    """
+    torch = require("torch", "torch")
+    delta = images(start) - images(x)
+    radius = delta.flatten(1).norm(dim=1) / epsilon
+
+    def given(self: Any, *_: Any, **__: Any) -> Any:
+        return delta.clone() if self.shape == delta.shape else radius.reshape(self.shape)
+
+    with mock.patch.object(torch.Tensor, "uniform_", given), mock.patch.object(torch.Tensor, "normal_", given):
+        yield
+
+
+def check_began(library: str, first: np.ndarray, start: np.ndarray) -> None:
+    """Refuses a comparison where the first iterate is not where the attack was told to begin.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    # Up to one rounding of x + (start - x), and one of a factor that is 1.
+    if not np.allclose(first, start, rtol=0, atol=1e-6):
+        raise RuntimeError(f"{library} did not begin at the given start; no comparison is possible")
 
 
 def chain(model: keras.Model) -> list[Any]:

@@ -17,7 +17,7 @@ from tfadv.crosscheck.peers import (
     check_shared,
     require,
 )
-from tfadv.crosscheck.torch_models import Classifier, array, classifier, images, labels
+from tfadv.crosscheck.torch_models import Classifier, array, check_began, classifier, images, labels, starting_at
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
@@ -45,13 +45,20 @@ def fgm(model: Classifier, x: np.ndarray, y: np.ndarray, config: Any, start: np.
 
 @by_batch
 def pgd(model: Classifier, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
-    """`PGD` and `PGDL2`; their random start cannot be given."""
+    """`PGD` and `PGDL2`, from `start` where there is one."""
     check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_PGD)
     kind = {"linf": "PGD", "l2": "PGDL2"}[config.norm]
-    settings = {"eps": config.epsilon, "alpha": config.step_size, "steps": config.steps}
-    _seeded(config)
-    attack = getattr(_attacks(), kind)(model.module, random_start=config.random_start, **settings)
-    return _run(attack, x, y, targeted=config.targeted)
+
+    def after(steps: int, random_start: bool) -> np.ndarray:
+        settings = {"eps": config.epsilon, "alpha": config.step_size, "steps": steps, "random_start": random_start}
+        return _run(getattr(_attacks(), kind)(model.module, **settings), x, y, targeted=config.targeted)
+
+    if start is None:
+        _seeded(config)
+        return after(config.steps, config.random_start)
+    with starting_at(x, start, config.epsilon):
+        check_began("torchattacks", after(0, True), start)
+        return after(config.steps, True)
 
 
 @by_batch
@@ -172,6 +179,7 @@ PEER = Peer(
         "Spsa": spsa,
         "Square": square,
     },
+    takes_start=("Pgd",),
     differs={
         "CarliniWagner": "one c = 1 in place of a binary search, and one early stop for the whole batch",
         "DeepFool": "overshoots at every step, and not the sum of the steps",
