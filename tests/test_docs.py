@@ -187,6 +187,7 @@ def test_every_flag_and_every_experiment_that_a_guide_names_exists(page):
     flags = {name for path in programs for name in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', path.read_text())}
     named = set(re.findall(r"--(\w+)", PAGES[page]))
     assert named
+    flags |= {"dir", "tag_set", "signature_def", "overwrite", "outdir", "inputs"}  # of saved_model_cli
     assert named <= flags
     families = {name.split("/")[0] for name in EXPERIMENTS}
     for family, member in re.findall(r"\b(\w+_\w+)/(\w+|\.\.\.)", PAGES[page]):

@@ -1,76 +1,72 @@
 """The program as a user runs it: what it exports, from which kinds of path, and what it refuses without writing."""
 
+import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfadv import models
+from tfadv import export, models
 from tfadv.attacks import Pgd, compiled
-
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
 
-# Runs the program once for each list of flags, in one process, because importing TensorFlow takes seconds.
-ONE_BY_ONE = """
-import json, sys
-from absl import flags
-from trainers import export
-for arguments in json.loads(sys.argv[1]):
-    for name in flags.FLAGS:
-        flags.FLAGS[name].unparse()
-    sys.argv = ["export", *arguments]
-    try:
-        export.run()
-    except SystemExit as end:
-        print("status", end.code, file=sys.stderr)
-"""
-
+PROGRAM = "trainers.export"
 IMAGES = np.random.default_rng(0).random([20, 2, 2, 1], np.float32)
 
 
-def run(*flags, code=None):
-    """(status, stdout, stderr) of the program from the root of the clone."""
-    program = ["-m", "trainers.export"] if code is None else ["-c", code]
-    done = subprocess.run(
-        [sys.executable, *program, *flags],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_a_run_folder_is_exported_with_an_attack_and_that_export_again_without(linear_model, tmp_path):
+def test_a_run_folder_is_exported_with_an_attack_and_that_export_again_without(run_program, linear_model, tmp_path):
     (tmp_path / "run").mkdir()
     linear_model.save(tmp_path / "run" / "model.keras")
     first, second = tmp_path / "first", tmp_path / "second"
+    attack = ["--attack=pgd", "--epsilon=0.2", "--step_size=0.05", "--steps=6", "--seed=3"]
+    ends = run_program(
+        PROGRAM,
+        [f"--model={tmp_path / 'run'}", f"--output={first}", *attack],
+        [f"--model={first}", f"--output={second}"],
+    )
+    assert [end.status for end in ends] == [0, 0], ends
+    assert f"exported to {first}" in ends[0].out
 
-    attack = ("--attack=pgd", "--epsilon=0.2", "--step_size=0.05", "--steps=6", "--seed=3")
-    status, out, err = run(f"--model={tmp_path / 'run'}", f"--output={first}", *attack)
-    assert status == 0, err
-    assert f"exported to {first}" in out
     labels = np.argmax(linear_model(IMAGES), axis=1).astype(np.int32)
     config = Pgd(epsilon=0.2, step_size=0.05, steps=6, seed=3)
-    exported = models.load(first)
-    x_adv = exported.signatures["attack"](
+    x_adv = models.load(first).signatures["attack"](
         images=tf.constant(IMAGES), labels=tf.constant(labels), epsilon=tf.constant(0.2)
     )
     np.testing.assert_allclose(x_adv["x_adv"], compiled(linear_model, config)(IMAGES, labels), atol=1e-5)
-
-    status, _, err = run(f"--model={first}", f"--output={second}")
-    assert status == 0, err
     again = models.load(second)
     assert set(again.signatures) == {"serve", "serving_default", "serve_uint8"}
     np.testing.assert_allclose(models.predictor(again)(IMAGES), linear_model(IMAGES), atol=1e-6)
+
+
+def test_weights_of_a_named_architecture_are_written_in_every_format(run_program, tmp_path):
+    keras.utils.set_random_seed(0)
+    model, weights = models.small_cnn(), tmp_path / "net.weights.h5"
+    model.save_weights(weights)
+    given = [f"--model={weights}", "--architecture=small_cnn"]
+    attack = ["--attack=pgd", "--epsilon=0.1", "--step_size=0.05", "--steps=2"]
+    lite = ["--format=tflite", "--dataset=digits", "--representative=50", "--limit=50", "--queries=20"]
+    ends = run_program(
+        PROGRAM,
+        [*given, f"--output={tmp_path / 'saved'}"],
+        [*given, f"--output={tmp_path / 'hlo'}", "--format=stablehlo", "--batch_size=8", *attack],
+        [*given, f"--output={tmp_path / 'net.tflite'}", *lite, *attack],
+        [*given, f"--output={tmp_path / 'net.onnx'}", "--format=onnx"],
+    )
+    converter = importlib.util.find_spec("tf2onnx") is not None
+    assert [end.status for end in ends] == [0, 0, 0, int(not converter)], ends
+    x = np.random.default_rng(0).random([3, 28, 28, 1], np.float32)
+    np.testing.assert_allclose(models.predictor(models.load(tmp_path / "saved"))(x), model(x), atol=1e-5)
+    described = json.loads((tmp_path / "hlo" / "program.json").read_text())
+    assert described["batch_size"] == 8
+    assert set(described["programs"]) == {"classifier", "attack"}
+    np.testing.assert_allclose(export.TfliteClassifier(tmp_path / "net.tflite")(x), model(x), atol=0.05)
+    assert "Accuracy on 50 images, linf radius 0.1." in ends[2].out
+    assert [line.split()[0] for line in ends[2].out.splitlines()[-2:]] == ["float32", "quantized"]
+    assert (tmp_path / "net.onnx").is_file() == converter
+    assert converter or 'pip install "tfadv[onnx]"' in ends[3].err
 
 
 BAD_FLAGS = {
@@ -78,15 +74,21 @@ BAD_FLAGS = {
     "error: --attack=pgd needs --epsilon and --step_size": ["--attack=pgd", "--epsilon=0.1"],
     "error: --epsilon needs an attack that takes it": ["--epsilon=0.1"],
     "error: epsilon must be a finite number >= 0": ["--attack=fgm", "--epsilon=-1"],
+    "error: --format=onnx holds the classifier alone": ["--format=onnx", "--attack=fgm", "--epsilon=0.1"],
+    "error: --format=tflite needs --dataset": ["--format=tflite"],
+    "error: architecture is for HDF5 files only": ["--architecture=small_cnn"],
+    "error: name must be a data set, one of": ["--format=tflite", "--dataset=mnst"],
     "unexpected arguments: ['surplus']": ["surplus"],
 }
 
 
-def test_bad_input_is_one_line_and_status_1_and_writes_nothing(linear_model, tmp_path):
+def test_bad_input_is_one_line_and_status_1_and_writes_nothing(run_program, linear_model, tmp_path):
     linear_model.save(tmp_path / "model.keras")
     good = [f"--model={tmp_path / 'model.keras'}", f"--output={tmp_path / 'exported'}"]
-    _, _, err = run(json.dumps([[*good, *flags] for flags in BAD_FLAGS.values()]), code=ONE_BY_ONE)
-    assert err.count("status 1\n") == len(BAD_FLAGS)
-    assert [message for message in BAD_FLAGS if message not in err] == []
-    assert "Traceback" not in err
+    for message, end in zip(
+        BAD_FLAGS, run_program(PROGRAM, *[[*good, *flags] for flags in BAD_FLAGS.values()]), strict=True
+    ):
+        assert end.status == 1
+        assert message in end.err
+        assert "Traceback" not in end.err
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

@@ -1,12 +1,10 @@
-"""Exports: the numbers of the live model, also in a process without tfadv; a folder is replaced whole or not at all."""
+"""SavedModels: the numbers of the live model and attack, also in a process without tfadv."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,30 +14,6 @@ from tfadv.attacks import Fgm, Pgd, compiled
 from tfadv.balls import BALLS
 from tfadv.models import load, predictor
 from tfadv.validation import UserError
-
-LAYERS = keras.layers
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """A small network that knows the first 400 training digits, with a layer that only training uses."""
-    from tfadv import data
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            LAYERS.Input((28, 28, 1)),
-            LAYERS.Conv2D(8, 5, strides=3, activation="relu"),
-            LAYERS.BatchNormalization(),
-            LAYERS.Flatten(),
-            LAYERS.Dropout(0.2),
-            LAYERS.Dense(10),
-        ]
-    )
-    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    x, y = data.arrays("digits", "train", limit=400)
-    model.fit(x, y, batch_size=20, epochs=5, verbose=0)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -125,34 +99,12 @@ def test_epsilon_is_an_input_that_scales_the_step(trained, exported, digits):
     assert far_apart(half, compiled(trained, halved, precision="float32")(x, y)) <= 0.05
 
 
-@pytest.mark.parametrize("epsilon", [0.0, (0.1, 0.2)])
-def test_an_attack_without_one_radius_is_refused(linear_model, tmp_path, epsilon):
-    with pytest.raises(UserError, match="one epsilon > 0 and one step_size"):
-        export.export_attack(linear_model, Pgd(epsilon=epsilon, step_size=0.1), tmp_path / "model")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_loaded_export_can_be_exported_again_with_an_attack(linear_model, tmp_path):
     first = export.export_classifier(linear_model, tmp_path / "first")
     second = export.export_attack(load(first), Fgm(epsilon=0.1), tmp_path / "second")
     x = tf.constant(np.random.default_rng(0).random([5, 2, 2, 1], np.float32))
     np.testing.assert_allclose(predictor(load(second))(x), linear_model(x), atol=1e-6)
     assert "attack" in load(second).signatures
-
-
-def test_a_model_that_does_not_state_its_shape_needs_image_shape(tmp_path):
-    class Flat(tf.Module):
-        def __init__(self):
-            self.kernel = tf.Variable(tf.eye(4))
-
-        def __call__(self, x):
-            return tf.reshape(x, [-1, 4]) @ self.kernel
-
-    with pytest.raises(UserError, match=r"pass image_shape=\(H, W, C\)"):
-        export.export_classifier(Flat(), tmp_path / "model")
-    folder = export.export_classifier(Flat(), tmp_path / "model", image_shape=(2, 2, 1))
-    x = tf.constant(np.random.default_rng(0).random([5, 2, 2, 1], np.float32))
-    np.testing.assert_allclose(predictor(load(folder))(x), tf.reshape(x, [5, 4]), atol=1e-6)
 
 
 def softmax_function():
@@ -171,6 +123,12 @@ def function_of_a_hidden_variable():
 def test_a_model_that_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path, model, message):
     with pytest.raises(UserError, match=message):
         export.export_classifier(model(), tmp_path / "model", image_shape=(2, 2, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attack_without_a_radius_is_refused_and_nothing_is_written(linear_model, tmp_path):
+    with pytest.raises(UserError, match="one epsilon > 0 and one step_size"):
+        export.export_attack(linear_model, Pgd(epsilon=0.0, step_size=0.1), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,85 +163,59 @@ def test_an_export_that_fails_leaves_the_old_one_whole(linear_model, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_the_old_export_comes_back_when_the_new_one_cannot_take_its_place(linear_model, tmp_path, monkeypatch):
-    folder = export.export_classifier(linear_model, tmp_path / "model")
-    before, rename = content(folder), Path.rename
-
-    def refuse(self, target):
-        if self.name == "new":
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="Input/output error"):
-        export.export_classifier(linear_model, folder)
-    assert content(folder) == before
+def test_a_folder_of_something_else_is_refused_and_kept(linear_model, tmp_path):
+    (tmp_path / "chapter1.txt").write_text("years of work")
+    with pytest.raises(UserError, match="a folder with other content, not a SavedModel, and is left as it is"):
+        export.export_classifier(linear_model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["chapter1.txt"]
 
 
-def test_a_folder_of_something_else_and_a_file_are_refused_and_kept(linear_model, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
-    (tmp_path / "file").write_text("a file")
-    before = content(tmp_path)
-    for name, kind in (("thesis", "a folder with other content"), ("file", "a file")):
-        with pytest.raises(UserError, match=f"{name}' is {kind}, not a SavedModel, and is left as it is"):
-            export.export_classifier(linear_model, tmp_path / name)
-    assert content(tmp_path) == before
+@pytest.fixture(scope="module")
+def without_tfadv(tmp_path_factory):
+    """An environment of processes in which tfadv and Keras cannot be imported: what is found first refuses."""
+    blocked = tmp_path_factory.mktemp("blocked")
+    for name in ("tfadv", "keras"):
+        (blocked / f"{name}.py").write_text(f"raise ImportError('there is no {name} here')\n")
+    return {**os.environ, "PYTHONPATH": str(blocked), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def test_an_empty_folder_and_missing_parents_are_fine_and_permissions_are_those_of_new_folders(linear_model, tmp_path):
-    for folder in (tmp_path / "empty", tmp_path / "a" / "b"):
-        if folder.name == "empty":
-            folder.mkdir()
-        export.export_classifier(linear_model, folder)
-        assert "serve" in load(folder).signatures
-    (tmp_path / "plain").mkdir()
-    assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
+def run(command, folder, environment):
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
-ALONE = """
-import json, sys
-sys.modules["tfadv"] = None  # any import of tfadv now fails
-sys.modules["keras"] = None
-from tensorflow.python.tools import saved_model_cli
-
-folder = sys.argv[1]
-for signature, inputs in json.loads(sys.argv[2]).items():
-    sys.argv = ["saved_model_cli", "run", f"--dir={folder}", "--tag_set=serve", f"--signature_def={signature}",
-                f"--inputs={inputs}", f"--outdir={signature}", "--overwrite"]
-    try:
-        saved_model_cli.main()
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
+def test_the_process_without_tfadv_cannot_import_it(without_tfadv, tmp_path):
+    for name in ("tfadv", "keras"):
+        done = run([sys.executable, "-c", f"import {name}"], tmp_path, without_tfadv)
+        assert done.returncode == 1
+        assert f"ImportError: there is no {name} here" in done.stderr
 
 
 @pytest.mark.slow
-def test_saved_model_cli_runs_every_signature_in_a_process_without_tfadv(trained, exported, digits, tmp_path):
+@pytest.mark.parametrize("signature", ["serve", "serve_uint8", "attack"])
+def test_saved_model_cli_without_tfadv_gives_the_numbers_of_the_live_model_and_attack(
+    trained, exported, digits, without_tfadv, tmp_path, signature
+):
     config, folder = exported
     x, y = digits
-    np.savez(tmp_path / "in.npz", x=x, u=np.round(x * 255).astype(np.uint8), y=y, epsilon=np.float32(config.epsilon))
-    signatures = {
-        "serve": "images=in.npz[x]",
-        "serve_uint8": "images=in.npz[u]",
-        "attack": "images=in.npz[x];labels=in.npz[y];epsilon=in.npz[epsilon]",
-    }
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(folder), json.dumps(signatures)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    inputs = {
+        "serve": {"images": x},
+        "serve_uint8": {"images": np.round(x * 255).astype(np.uint8)},
+        "attack": {"images": x, "labels": y, "epsilon": np.float32(config.epsilon)},
+    }[signature]
+    for name, value in inputs.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    cli = Path(sys.executable).with_name("saved_model_cli")
+    files = ";".join(f"{name}={name}.npy" for name in inputs)
+    arguments = [f"--dir={folder}", "--tag_set=serve", f"--signature_def={signature}", f"--inputs={files}"]
+    done = run([cli, "run", *arguments, "--outdir=."], tmp_path, without_tfadv)
     assert done.returncode == 0, done.stderr
-    logits = trained(x)
-    np.testing.assert_allclose(np.load(tmp_path / "serve" / "logits.npy"), logits, atol=1e-4)
-    np.testing.assert_array_equal(np.load(tmp_path / "serve" / "class.npy"), np.argmax(logits, axis=1))
-    assert np.load(tmp_path / "serve_uint8" / "probabilities.npy").shape == (len(x), 10)
-    x_adv = np.load(tmp_path / "attack" / "x_adv.npy")
-    assert np.abs(x_adv - x).max() <= config.epsilon + 1e-6
-    expected = compiled(trained, config, precision="float32").run(x, y).adversarial
-    assert ((np.argmax(trained(x_adv), axis=1) != y) == expected).mean() >= 0.995
+    if signature == "attack":
+        x_adv, live = np.load(tmp_path / "x_adv.npy"), compiled(trained, config, precision="float32").run(x, y)
+        assert np.abs(x_adv - x).max() <= config.epsilon + 1e-6
+        assert ((np.argmax(trained(x_adv), axis=1) != y) == live.adversarial).mean() >= 0.995
+        assert far_apart(x_adv, live.x_adv) <= 0.05
+    else:
+        logits = trained(np.asarray(inputs["images"], np.float32) / (255 if signature == "serve_uint8" else 1))
+        np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), logits, atol=1e-4)
+        np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), tf.nn.softmax(logits), atol=1e-5)
+        np.testing.assert_array_equal(np.load(tmp_path / "class.npy"), np.argmax(logits, axis=1))
