@@ -68,8 +68,11 @@ def run(
     data = tfadv.data.arrays(dataset, "test", data_dir=data_dir, limit=_LIMITS[dataset])
 
     def judge(name: str, model: Any, check: bool = True) -> Report:
-        options = {"suite": "gradient", "sources": {"an independent natural model": models[_SOURCE]}, "check": check}
-        return evaluate(model, data, epsilon, name=name, dataset=f"{dataset} test", **options)
+        sources = {"an independent natural model": models[_SOURCE]}
+        described = f"{dataset} test"
+        return evaluate(
+            model, data, epsilon, suite="gradient", sources=sources, check=check, name=name, dataset=described
+        )
 
     reports, export_rows = [], []
     for name, key in MODELS.items():

@@ -50,24 +50,30 @@ def accuracy(weights: Any, mean: Any, deviation: Any, epsilon: Any = 0.0) -> np.
 def most_robust(mean: Any, deviation: Any, epsilon: float) -> np.ndarray:
     """Weights [d] of the linear classifier of the largest accuracy at epsilon (LSV, lemma 1, equation 10).
 
-    w_j = sign(mean_j) (|mean_j| - epsilon)_+ / deviation_j^2; with epsilon 0 that is Bayes' classifier. All are 0 from
-    epsilon = max |mean_j| on, where no linear classifier is right more often than not.
+    w_j = sign(mean_j) (|mean_j| - epsilon)_+ / deviation_j^2; with epsilon 0 that is Bayes' classifier. From epsilon =
+    max |mean_j| on, where these are all 0, the best is a single feature, the one of the largest (|mean_j| - epsilon) /
+    deviation_j: then (epsilon - |mean_j|) |w_j| is least in relation to |w_j| deviation_j for j alone, and a sum over
+    several features has a 2-norm below its 1-norm.
     """
     center, spread = _law(mean, deviation)
-    return np.sign(center) * np.maximum(np.abs(center) - epsilon, 0.0) / spread**2
+    left = np.abs(center) - epsilon
+    if left.max() > 0:
+        return np.sign(center) * np.maximum(left, 0.0) / spread**2
+    alone = np.arange(len(center)) == np.argmax(left / spread)
+    return np.where(alone, np.where(center < 0, -1.0, 1.0), 0.0)
 
 
 def best_accuracy(mean: Any, deviation: Any, epsilon: Any) -> np.ndarray:
-    """Psi(sqrt(sum_j (|mean_j| - epsilon)_+^2 / deviation_j^2)): what `most_robust` attains (LSV, equation 11).
+    """What `most_robust` attains: Psi(sqrt(sum_j (|mean_j| - epsilon)_+^2 / deviation_j^2)) (LSV, equation 11).
 
-    From epsilon = max |mean_j| on this is 1/2, which no linear classifier attains beyond.
+    From epsilon = max |mean_j| on that formula says 1/2; returned is Psi(max_j (|mean_j| - epsilon) / deviation_j).
 
     Args:
         epsilon: radii, any shape.
     """
     center, spread = _law(mean, deviation)
-    left = np.maximum(np.abs(center) - np.asarray(epsilon, np.float64)[..., None], 0.0)
-    return norm.cdf(np.sqrt(((left / spread) ** 2).sum(axis=-1)))
+    left = (np.abs(center) - np.asarray(epsilon, np.float64)[..., None]) / spread
+    return norm.cdf(np.where(left.max(axis=-1) > 0, np.linalg.norm(np.maximum(left, 0), axis=-1), left.max(axis=-1)))
 
 
 def expected_smoothed_loss(

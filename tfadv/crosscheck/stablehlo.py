@@ -182,7 +182,8 @@ def _inlined() -> Any:
     def lower(context: Any, *arguments: Any, code: bytes, results: Any) -> Any:
         whole = context.module_context.module
         part = stablehlo.deserialize_portable_artifact(whole.context, code)
-        types = ir.SymbolTable(part.operation)["main"].type.results
+        main: Any = ir.SymbolTable(part.operation)["main"]
+        types = main.type.results
         name = mlir.merge_mlir_modules(whole, "exported", part)
         return func.CallOp(types, ir.FlatSymbolRefAttr.get(name), arguments).results
 

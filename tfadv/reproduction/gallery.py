@@ -80,24 +80,21 @@ def markdown(
     environments = [each["environment"] for each in jobs.values()]
     places = sorted({f"{each['processor_cores']} cores, {each['platform']}" for each in environments})
     command = f"--target={study.key} --scale={scale} --output=runs/reproduction"
-    parts = [
-        f"# {study.title}\n",
-        f"`python -m trainers.reproduce {command}`\n",
-    ]
+    parts = [f"# {study.title}", f"`python -m trainers.reproduce {command}`"]
     if scale == "smoke":
-        parts.append(f"**{_SMOKE.capitalize()}.**\n")
-    parts.extend(f"- {finding}\n" for finding in rendering.findings)
+        parts.append(f"**{_SMOKE.capitalize()}.**")
+    parts.append("\n".join(f"- {finding}" for finding in rendering.findings))
     if rendering.compared:
-        parts.append("\n" + table(rendering.compared).markdown())
+        parts.append(table(rendering.compared).markdown())
     if panels:
-        parts.append("\n" + _panels(rendering.figures, panels, rendering.columns))
+        parts.append(_panels(rendering.figures, panels, rendering.columns))
     if rendering.claims:
         lines = tuple((claim.key, claim.mark, claim.evidence) for claim in rendering.claims)
-        parts.append("\n" + Table(("claim", "mark", "evidence"), lines, "").markdown())
+        parts.append(Table(("claim", "mark", "evidence"), lines, "").markdown())
     if study.readings:
-        parts.append("\nReadings:\n\n" + "".join(f"- {reading}\n" for reading in study.readings))
-    parts.append(f"\n{len(jobs)} jobs, {seconds:,.0f} s of wall time in all; {'; '.join(places)}.\n")
-    return "\n".join(part.rstrip("\n") for part in parts) + "\n"
+        parts.extend(["Readings:", "\n".join(f"- {reading}" for reading in study.readings)])
+    parts.append(f"{len(jobs)} jobs, {seconds:,.0f} s of wall time in all; {'; '.join(places)}.")
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def _panels(figures: Mapping[str, Chart | Pictures], panels: Mapping[str, str], columns: int) -> str:

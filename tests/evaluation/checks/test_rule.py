@@ -172,12 +172,14 @@ def test_iterative_attacks_are_those_that_follow_the_models_gradient_for_many_st
 def test_the_probe_ascends_what_the_suite_ascends(suite, objective):
     subject = subject_at([0.3], seed=7)
     subject.configs = suite
-    config = probe(subject, dataclasses.replace(QUICK, steps=25))
-    assert config == Pgd(EPSILON, 0.1 * EPSILON, 25, objective=objective, seed=7)
+    config = probe(subject, dataclasses.replace(QUICK, steps=10))
+    assert config == Pgd(EPSILON, 0.25 * EPSILON, 10, objective=objective, seed=7)
 
 
 def test_the_probe_keeps_to_the_threat_model_and_to_what_is_asked():
     x = np.zeros([1, 4], np.float32)
     subject = Subject(score, x, np.zeros(1, np.int32), norm="l2", epsilon=0.5, bounds=(-1.0, 1.0))
     assert probe(subject, QUICK) == Pgd(0.5, 0.0625, 20, "l2", bounds=(-1.0, 1.0))
-    assert probe(subject, QUICK, epsilon=2.0, keep="last") == Pgd(2.0, 0.0625, 20, "l2", keep="last", bounds=(-1.0, 1.0))
+    assert probe(subject, QUICK, epsilon=2.0, keep="last") == Pgd(
+        2.0, 0.0625, 20, "l2", keep="last", bounds=(-1.0, 1.0)
+    )
