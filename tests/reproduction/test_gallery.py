@@ -84,3 +84,11 @@ def test_the_index_of_results_lists_it(folder):
         "- Variance (short): [feature_smoothing_fig3](feature_smoothing_fig3/study.md)"
         in (folder.parent / "RESULTS.md").read_text()
     )
+
+
+def test_the_index_of_results_says_what_became_of_every_claim(folder):
+    results.write_index(folder.parent)
+    lines = {line.split(" | ")[0]: line for line in (folder.parent / "RESULTS.md").read_text().splitlines()}
+    assert "| depends: at w = 1 only (feature_smoothing_fig3) |" in lines["| FS-1"]
+    assert lines["| FS-2"].endswith("| not decided yet |")
+    assert sum("not decided yet" in line for line in lines.values()) == 31

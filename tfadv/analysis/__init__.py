@@ -14,6 +14,9 @@ them into `Chart` or `Pictures` of `tfadv.report`, mostly for several models und
 | does the attack climb | `loss_path` | `loss_charts` |
 | which class is where | `decision_slices`, `decision_map` | their `.charts()` |
 | what do the weights look for | `first_weights`, `perturbations` | themselves |
+
+The simulated models of the papers stand in modules of their own: `logistic` (Newton's method for many samples at once,
+with smoothing, squeezing and decay), `logistic_samples`, `logistic_theory`, and `gaussian_linear` (closed forms).
 """
 
 from tfadv.analysis.accuracy_curve import AccuracyCurve as AccuracyCurve

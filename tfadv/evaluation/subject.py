@@ -37,6 +37,7 @@ class Subject:
     """One model, its examples and one threat model; rows come in from the suite, further examples from the checks.
 
     Attributes:
+        model: as the user gave it.
         plain: images -> logits, not compiled; attacks trace it themselves, or they could not see its convolutions.
         x, y: float32 [n, ...], int32 [n].
         index: int [n], which number each example has in its data set; random numbers follow from it.
@@ -68,7 +69,7 @@ class Subject:
         batch_size=None,
         state=None,
     ) -> None:
-        self.plain = predictor(model)
+        self.model, self.plain = model, predictor(model)
         # One program for every batch size. AutoGraph would hide the type of an error that arises in the model.
         self._forward = Programs(tf.function(self.plain, autograph=False), any_batch=True)
         self.x, self.y = x, y

@@ -93,7 +93,8 @@ def markdown(
         parts.append(Table(("claim", "mark", "evidence"), lines, "").markdown())
     if study.readings:
         parts.extend(["Readings:", "\n".join(f"- {reading}" for reading in study.readings)])
-    parts.append(f"{len(jobs)} jobs, {seconds:,.0f} s of wall time in all; {'; '.join(places)}.")
+    if jobs:
+        parts.append(f"{len(jobs)} jobs, {seconds:,.0f} s of wall time in all; {'; '.join(places)}.")
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from tfadv import files
 from tfadv.report.section import Curve, Section
+from tfadv.report.tables import Table
 from tfadv.reproduction import survey_table
+from tfadv.reproduction.study import reference
 from tfadv.validation import UserError
 
 _INTRODUCTION = """# Results
@@ -85,6 +88,7 @@ def write_index(folder: pathlib.Path) -> None:
     Folders with a README.md of their own are linked to.
     """
     contents, sections = [], []
+    claims: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*/table.json")):
         table = json.loads(path.read_text(encoding="utf-8"))
         title, section = _survey(table, path) if "survey" in table else _target(table, path)
@@ -92,11 +96,24 @@ def write_index(folder: pathlib.Path) -> None:
         sections.append(f"## {title}\n\n{section}")
     for path in sorted(folder.glob("*/study.json")):
         study = json.loads(path.read_text(encoding="utf-8"))
-        contents.append(f"- {study['title']} ({study['scale']}): [{path.parent.name}]({path.parent.name}/study.md)")
+        link = f"[{path.parent.name}]({path.parent.name}/study.md)"
+        contents.append(f"- {study['title']} ({study['scale']}): {link}")
+        for claim in study["claims"]:
+            claims.setdefault(claim["key"], []).append(f"{claim['mark']}: {claim['evidence']} ({path.parent.name})")
     for path in sorted(folder.glob("*/README.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         contents.append(f"- {title}: [{path.parent.name}/README.md]({path.parent.name}/README.md)")
+    sections.append(_claims(claims))
     files.write_text(folder / "RESULTS.md", "\n".join([_INTRODUCTION, *contents, "", *sections]))
+
+
+def _claims(found: Mapping[str, list[str]]) -> str:
+    """The section of what the papers say in words, each sentence with what became of it."""
+    rows = []
+    for row in reference("claims"):
+        said = f"{row['quote_or_claim']} ({row['paper']}, {row['where']})"
+        rows.append((row["id"], said, "; ".join(found.get(row["id"], ["not decided yet"]))))
+    return f"## What the papers say in words\n\n{Table(('claim', 'what', 'found'), tuple(rows), '').markdown()}"
 
 
 def _survey(table: dict[str, Any], path: pathlib.Path) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tfadv.evaluation.checks import comparisons, convergence, forward, gradients, radius
+from tfadv.evaluation.checks import binarization, comparisons, convergence, forward, gradients, radius
 from tfadv.evaluation.checks.rule import QUICK as QUICK
 from tfadv.evaluation.checks.rule import THOROUGH as THOROUGH
 from tfadv.evaluation.checks.rule import Effort as Effort
@@ -18,10 +18,12 @@ from tfadv.report.records import Check
 
 CHECKS: tuple[Rule, ...] = (
     forward.deterministic,
+    forward.logits,
     forward.no_optimization,
     forward.stable,
     gradients.exist,
     gradients.not_zero,
+    comparisons.coverage,
     comparisons.iterative_beats_single,
     comparisons.scale,
     convergence.silent,
@@ -30,6 +32,7 @@ CHECKS: tuple[Rule, ...] = (
     convergence.steps,
     convergence.restarts,
     convergence.step_sizes,
+    binarization.planted,
     radius.epsilon_zero,
     radius.monotone,
     radius.unbounded,

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tfadv.attacks import Apgd, Fab, Fgm, HopSkipJump, Spsa, Square
+from tfadv.attacks import Apgd, CarliniWagner, DeepFool, Fab, Fgm, HopSkipJump, Spsa, Square
 from tfadv.evaluation.checks.rule import (
     AUTOATTACK,
     CARLINI,
     NOTHING_LEFT,
     Effort,
     Finding,
+    bars,
     hunt,
     iterative,
     probe,
@@ -20,7 +21,6 @@ from tfadv.evaluation.checks.rule import (
     tolerance,
 )
 from tfadv.evaluation.subject import Subject
-from tfadv.report.charts import Chart, Series
 
 _DRAWS_AT_A_TIME = 500
 
@@ -36,11 +36,13 @@ def iterative_beats_single(subject: Subject, effort: Effort) -> Finding:
     if single:
         best, one = min(row.accuracy for row in many), min(row.accuracy for row in single)
         name = f"{min(many, key=lambda row: row.accuracy).name} leaves {best:.1%}, {single[0].name} {one:.1%}"
-        return Finding("passed" if best <= one else "failed", name, best - one)
+        chart = bars("Accuracy that attacks leave.", "accuracy", {"one step": one, "many": best})
+        return Finding("passed" if best <= one else "failed", name, best - one, 0, chart)
     config = Fgm(subject.epsilon, subject.norm, bounds=subject.bounds)
     found = hunt(subject, config, effort, label="one gradient step")
     evidence = f"one gradient step breaks {found.found} of {found.tried} examples that the suite left"
-    return Finding("failed" if found.drop > tolerance(subject) else "passed", evidence, found.drop, found.found)
+    chart = bars("Accuracy lost to one gradient step.", "accuracy", {"lost": found.drop}, {"limit": tolerance(subject)})
+    return Finding("failed" if found.drop > tolerance(subject) else "passed", evidence, found.drop, found.found, chart)
 
 
 @rule(
@@ -71,7 +73,9 @@ def white_beats_black(subject: Subject, effort: Effort) -> Finding:
         f"{by_black} examples fell without gradients alone, {len(rows)} of them withstand APGD-CE, APGD-T and FAB-T; "
         f"fewer than {subject.allowed:g} pass"
     )
-    return Finding("failed" if len(rows) >= subject.allowed else "passed", evidence, float(len(rows)), found)
+    counts = {"without gradients alone": float(by_black), "and not to gradients": float(len(rows))}
+    chart = bars("Examples that fell without gradients.", "examples", counts, {"limit": subject.allowed}, False)
+    return Finding("failed" if len(rows) >= subject.allowed else "passed", evidence, float(len(rows)), found, chart)
 
 
 def _beyond_gradients(subject: Subject) -> np.ndarray:
@@ -118,7 +122,9 @@ def random_search(subject: Subject, effort: Effort) -> Finding:
                 found += subject.offer(np.array([row]), x[hit[:1]])
                 break
     evidence = f"{found} of {len(rows)} examples fell to {effort.draws:,} random points each"
-    return Finding("passed" if not found else "warning" if found < 3 else "failed", evidence, float(found), found)
+    chart = bars("Examples that fell to random points.", "examples", {"fell": float(found)}, {"limit": 3.0}, False)
+    outcome = "passed" if not found else "warning" if found < 3 else "failed"
+    return Finding(outcome, evidence, float(found), found, chart)
 
 
 @rule(
@@ -165,16 +171,36 @@ def scale(subject: Subject, effort: Effort) -> Finding:
             config, on = ways[best]
             rest = subject.survivors()
             found += subject.offer(rest, subject.craft(config, rest, on=on, label=f"PGD {best}").x_adv)
-    chart = Chart(
-        f"Accuracy that PGD-{effort.steps} leaves of {len(rows)} images: " + ", ".join(left) + ".",
-        "loss, in this order",
-        "accuracy",
-        {"PGD": Series(tuple(range(len(left))), tuple(left.values()))},
-        "bars",
-        percent=True,
-    )
+    chart = bars(f"What PGD-{effort.steps} leaves of {len(rows)} images, by loss.", "accuracy", left)
     outcome = "passed" if lower <= limit else "failed" if missed else "warning"
     return Finding(outcome, evidence, lower, found, chart)
+
+
+@rule(
+    "the suite has every kind of attack",
+    "cross-entropy and a scale-free loss, every class as a target, minimum norm, and no gradient, as AutoAttack has; "
+    "less is a warning",
+    f"{CARLINI}; RobustBench asks for AutoAttack",
+)
+def coverage(subject: Subject, effort: Effort) -> Finding:
+    """A quick look is no evaluation to publish."""
+    objectives = {getattr(config, "objective", "") for config in iterative(subject)}
+    kinds = {
+        "cross-entropy": "cross_entropy" in objectives,
+        "scale-free loss": bool(objectives - {"cross_entropy"}),
+        "every target": "targeted_dlr" in objectives,
+        "minimum norm": any(isinstance(config, Fab | DeepFool | CarliniWagner) for config in subject.configs),
+        "no gradient": any(isinstance(config, Square | Spsa | HopSkipJump) for config in subject.configs),
+        "class alone": any(isinstance(config, HopSkipJump) for config in subject.configs),
+    }
+    missing = [name for name, there in kinds.items() if not there and name != "class alone"]
+    evidence = f"missing: {', '.join(missing)}" if missing else "all are there"
+    if not kinds["class alone"]:
+        evidence += "; an attack that sees the class alone (HopSkipJump) is part of suite 'full'"
+    chart = bars(
+        "Kinds of attack in the suite.", "there", {name: float(there) for name, there in kinds.items()}, {}, False
+    )
+    return Finding("warning" if missing else "passed", evidence, float(len(missing)), 0, chart)
 
 
 @rule(
@@ -192,4 +218,11 @@ def stand_in(subject: Subject, effort: Effort) -> Finding:
     rows = subject.survivors()
     found = subject.offer(rows, subject.craft(config, rows, on=subject.stand_in, label="through the stand-in").x_adv)
     evidence = f"{found} of {len(rows)} examples that the suite left fall to examples crafted through the stand-in"
-    return Finding("failed" if found >= subject.allowed else "passed", evidence, float(found), found)
+    chart = bars(
+        "Examples that fell through the stand-in.",
+        "examples",
+        {"fell": float(found)},
+        {"limit": subject.allowed},
+        False,
+    )
+    return Finding("failed" if found >= subject.allowed else "passed", evidence, float(found), found, chart)

@@ -16,6 +16,7 @@ from tfadv.evaluation.checks.rule import (
     Effort,
     Finding,
     Hunt,
+    bars,
     hunt,
     iterative,
     probe,
@@ -49,11 +50,12 @@ def _judged(subject: Subject, before: float, result: Hunt, what: str) -> Finding
         f"{what} would lower the accuracy by {result.drop:.1%} (tried on {result.tried} of what the suite left; "
         f"{result.found} new); allowed {limit:.1%}"
     )
-    bars = Series((0.0, 1.0), (before, before - result.drop))
-    chart = Chart(
-        f"Accuracy that the suite left (0), and with {what} (1).", "effort", "accuracy", {"accuracy": bars}, "bars",
-        percent=True,
-    )  # fmt: skip
+    chart = bars(
+        f"Accuracy that the suite left, and with {what}.",
+        "accuracy",
+        {"suite": before, what: before - result.drop},
+        {"allowed": before - limit},
+    )
     return Finding("failed" if result.drop > limit else "passed", evidence, result.drop, result.found, chart)
 
 
@@ -167,7 +169,14 @@ def rests(subject: Subject, effort: Effort) -> Finding:
     last = max(2, best.shape[1] // 10)
     value = float((scaled[:, -1] - scaled[:, -last]).mean())
     evidence = f"in the last {last} steps the best loss rose by {value:.1%} of its whole rise, {len(best)} images"
-    return Finding("passed" if value <= 0.05 else "warning", evidence, value)
+    chart = Chart(
+        f"Best loss so far along PGD, rescaled for each of {len(best)} images; mean.",
+        "step",
+        "share of the whole rise",
+        {"best so far": Series(tuple(range(scaled.shape[1])), tuple(scaled.mean(axis=0)))},
+        rules={"limit before the last steps": 0.95},
+    )
+    return Finding("passed" if value <= 0.05 else "warning", evidence, value, 0, chart)
 
 
 def _path(subject: Subject, effort: Effort) -> tuple[str, np.ndarray] | Finding:
@@ -198,4 +207,6 @@ def silent(subject: Subject, effort: Effort) -> Finding:
     lost = int((subject.discarded & ~(subject.broken | subject.by_checks)).sum())
     seen = int(subject.discarded.sum())
     evidence = f"{seen} examples were adversarial on the way of an attack and not at its end; {lost} count as robust"
-    return Finding("failed" if lost > 0.005 * subject.count else "passed", evidence, float(lost))
+    shares = {"seen and not returned": seen / subject.count, "counted as robust": lost / subject.count}
+    chart = bars("Adversarial iterates that attacks threw away.", "share of the examples", shares, {"limit": 0.005})
+    return Finding("failed" if lost > 0.005 * subject.count else "passed", evidence, float(lost), 0, chart)

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.balls import BALLS
-from tfadv.evaluation.checks.rule import AUTOATTACK, CARLINI, PINTOR, Effort, Finding, rule
+from tfadv.evaluation.checks.rule import AUTOATTACK, CARLINI, PINTOR, Effort, Finding, bars, rule
 from tfadv.evaluation.refusals import RANDOM
 from tfadv.evaluation.subject import Subject
+from tfadv.report.charts import Chart, Series
 
 _IMAGES = 500
 _POINTS = 100
@@ -27,10 +28,39 @@ def deterministic(subject: Subject, effort: Effort) -> Finding:
     first, second = subject.forward(x), subject.forward(x)
     apart = float(np.abs(first - second).max() / max(float(np.abs(first).max()), 1e-12))
     evidence = f"largest difference of two passes over {len(x)} images, relative to the largest logit: {apart:.1e}"
+    chart = bars(
+        "Largest difference of two passes.",
+        "share of the largest logit",
+        {"two passes": apart},
+        {"limit": RANDOM},
+        False,
+    )
     if apart > RANDOM:
         evidence += "; the attacks of suite='rand' ascend means over random numbers"
-        return Finding("warning", evidence, apart)
-    return Finding("passed", evidence, apart)
+        return Finding("warning", evidence, apart, 0, chart)
+    return Finding("passed", evidence, apart, 0, chart)
+
+
+@rule(
+    "the model gives logits",
+    "rows that all lie in [0, 1] and sum to 1 are refused before any attack; their range is shown",
+    AUTOATTACK,
+)
+def logits(subject: Subject, effort: Effort) -> Finding:
+    """Attacks and losses apply softmax themselves; a second one flattens the gradient."""
+    sums = subject.logits.sum(axis=1)
+    low, high = float(subject.logits.min()), float(subject.logits.max())
+    edges = np.linspace(low, high if high > low else low + 1, 21)
+    chart = Chart(
+        f"Logits of {len(sums)} clean images, all classes.",
+        "logit",
+        "share",
+        {"logits": Series(tuple(edges), tuple(np.histogram(subject.logits, edges)[0] / subject.logits.size))},
+        "histogram",
+        percent=True,
+    )
+    evidence = f"values from {low:.4g} to {high:.4g}; rows sum to {sums.min():.4g} to {sums.max():.4g}"
+    return Finding("passed", evidence, high - low, 0, chart)
 
 
 @rule(
@@ -47,8 +77,12 @@ def no_optimization(subject: Subject, effort: Effort) -> Finding:
     nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
     found = sorted({node.op for node in nodes if any(mark in node.op for mark in _BACKWARD)})
     if found:
-        return Finding("warning", f"the forward pass holds {', '.join(found[:5])}: attack its whole loop", len(found))
-    return Finding("passed", f"none among {len(nodes):,} operations", 0.0)
+        evidence = f"the forward pass holds {', '.join(found[:5])}: attack its whole loop"
+    else:
+        evidence = f"none among {len(nodes):,} operations"
+    counts = {"backward": float(sum(node.op in found for node in nodes)), "all": float(len(nodes))}
+    chart = bars("Operations of a forward pass.", "operations", counts, percent=False)
+    return Finding("warning" if found else "passed", evidence, float(len(found)), 0, chart)
 
 
 @rule(
@@ -69,7 +103,8 @@ def stable(subject: Subject, effort: Effort) -> Finding:
         changes.append(np.abs(near - here) / max(abs(here), 1e-12))
     value = float(np.mean(changes))
     evidence = f"mean relative change of the margin {value:.1%}, {len(rows)} images"
-    return Finding("passed" if value <= 0.1 else "warning", evidence, value)
+    chart = bars("Relative change of the margin near the images.", "mean change", {"near": value}, {"limit": 0.1})
+    return Finding("passed" if value <= 0.1 else "warning", evidence, value, 0, chart)
 
 
 def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -93,7 +128,12 @@ def feasible(subject: Subject, effort: Effort) -> Finding:
         f"largest perturbation {subject.largest:.6g} for epsilon {subject.epsilon:.6g}; farthest pixel outside the "
         f"bounds {max(subject.outside, 0.0):.1e}"
     )
-    return Finding("passed" if holds and np.isfinite(subject.found).all() else "failed", evidence, subject.largest)
+    sizes = {"largest perturbation": subject.largest}
+    chart = bars(
+        "Size of the perturbations.", f"{subject.norm}, image units", sizes, {"epsilon": subject.epsilon}, False
+    )
+    outcome = "passed" if holds and np.isfinite(subject.found).all() else "failed"
+    return Finding(outcome, evidence, subject.largest, 0, chart)
 
 
 @rule(
@@ -118,4 +158,10 @@ def rounded(subject: Subject, effort: Effort) -> Finding:
         f"{kept} of {len(fooled)} still fool after rounding; largest perturbation then {size:.6g}, accuracy "
         f"{1 - (subject.count - subject.correct.sum() + kept) / subject.count:.1%}"
     )
-    return Finding("passed" if kept >= 0.5 * len(fooled) else "warning", evidence, kept / len(fooled))
+    chart = bars(
+        "Adversarial images that still fool.",
+        "share",
+        {"as found": 1.0, "in 8 bits": kept / len(fooled)},
+        {"limit": 0.5},
+    )
+    return Finding("passed" if kept >= 0.5 * len(fooled) else "warning", evidence, kept / len(fooled), 0, chart)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.attacks import search
-from tfadv.evaluation.checks.rule import AUTOATTACK, PINTOR, Effort, Finding, rule
+from tfadv.evaluation.checks.rule import AUTOATTACK, PINTOR, Effort, Finding, bars, rule
 from tfadv.evaluation.subject import Subject
 from tfadv.objectives import OBJECTIVES
 from tfadv.report.charts import Chart, Series
@@ -47,9 +47,14 @@ def exist(subject: Subject, effort: Effort) -> Finding:
             "failed",
             "the model has no gradient with respect to its input, so no gradient attack could run; put "
             "tfadv.models.bpda around what is not differentiable, or give a stand-in",
+            float(len(rows)),
+            0,
+            bars("Images without a finite gradient.", "share", {"without": 1.0}, {"limit": 0.0}),
         )
     bad = int((~np.isfinite(gradients(subject, rows, "margin"))).any(axis=1).sum())
-    return Finding("failed" if bad else "passed", f"{bad} of {len(rows)} gradients hold NaN or infinity", float(bad))
+    evidence = f"{bad} of {len(rows)} gradients hold NaN or infinity"
+    chart = bars("Images without a finite gradient.", "share", {"without": bad / len(rows)}, {"limit": 0.0})
+    return Finding("failed" if bad else "passed", evidence, float(bad), 0, chart)
 
 
 @rule(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tfadv.evaluation.checks.rule import CARLINI, Effort, Finding, probe, rule
+from tfadv.evaluation.checks.rule import CARLINI, Effort, Finding, bars, probe, rule
 from tfadv.evaluation.subject import Subject
 from tfadv.report.charts import Chart, Series
 
@@ -48,7 +48,9 @@ def epsilon_zero(subject: Subject, effort: Effort) -> Finding:
         return Finding("not applicable", "no example is classified correctly")
     changed = int(fooled[:, 0].sum())
     evidence = f"{changed} of {len(rows)} correctly classified examples change at epsilon 0"
-    return Finding("failed" if changed else "passed", evidence, float(changed))
+    shares = {"clean": 1.0, "epsilon 0": 1 - changed / len(rows)}
+    chart = bars("Accuracy on examples that are classified correctly.", "accuracy", shares)
+    return Finding("failed" if changed else "passed", evidence, float(changed), 0, chart)
 
 
 @rule(
@@ -89,7 +91,9 @@ def unbounded(subject: Subject, effort: Effort) -> Finding:
         return Finding("not applicable", "the model gives one class to all images, so there may be no other to reach")
     left = int((~fooled.any(axis=1)).sum())
     evidence = f"{left} of {len(rows)} examples withstand PGD at every radius up to {radii[-1]:.4g}, the whole box"
-    return Finding("failed" if left else "passed", evidence, left / len(rows))
+    shares = {f"{radius:.3g}": 1 - share for radius, share in zip(radii, fooled.mean(axis=0), strict=True)}
+    chart = bars("Accuracy under PGD by radius, up to the whole box.", "accuracy", shares | {"any": left / len(rows)})
+    return Finding("failed" if left else "passed", evidence, left / len(rows), 0, chart)
 
 
 @rule(
@@ -111,6 +115,7 @@ def half_range(subject: Subject, effort: Effort) -> Finding:
     share = float(np.bincount(subject.y[rows]).max() / len(rows))
     left, by_pgd = 1 - float(together.mean()), 1 - float(alone.mean())
     evidence = f"PGD leaves {by_pgd:.1%}, with the gray image {left:.1%}; the largest class has {share:.1%}"
-    if left > share:
-        return Finding("failed", evidence, left)
-    return Finding("passed" if by_pgd <= share + 0.01 else "warning", evidence, left)
+    shares = {"PGD": by_pgd, "PGD and gray": left}
+    chart = bars("What is left at half the range.", "accuracy", shares, {"largest class": share})
+    outcome = "failed" if left > share else "passed" if by_pgd <= share + 0.01 else "warning"
+    return Finding(outcome, evidence, left, 0, chart)

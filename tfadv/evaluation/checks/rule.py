@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfadv.attacks import Apgd, Mim, Pgd
 from tfadv.evaluation.subject import Crafted, Subject
-from tfadv.report.charts import Chart
+from tfadv.report.charts import Chart, Series
 from tfadv.report.records import Check
 from tfadv.validation import UserError
 
@@ -91,6 +91,18 @@ class Rule:
 def rule(name: str, passes: str, source: str) -> Callable[[Measure], Rule]:
     """Makes a `Rule` of the function that measures it."""
     return lambda measure: Rule(name, passes, source, measure)
+
+
+def bars(
+    title: str,
+    y_label: str,
+    values: Mapping[str, float],
+    rules: Mapping[str, float] | None = None,
+    percent: bool = True,
+) -> Chart:
+    """Named numbers side by side, and the limits that they are held against."""
+    series = Series(tuple(range(len(values))), tuple(values.values()))
+    return Chart(title, "", y_label, {y_label: series}, "bars", rules or {}, percent=percent, x_names=tuple(values))
 
 
 NOTHING_LEFT = Finding("not applicable", "no example is left that the suite has not broken")

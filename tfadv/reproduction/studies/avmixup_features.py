@@ -273,7 +273,7 @@ def _jobs(scale: str, *, training: bool) -> tuple[Job, ...]:
         "seed": 0,
     }
     jobs = (
-        Job(VARIANCES, measure_variances, variances, 0.1 if smoke else 10),
+        Job(VARIANCES, measure_variances, variances, 0.1 if smoke else 15),
         Job(TRAINING, train_adversarially, trained, 0.1 if smoke else 10),
     )
     return jobs if training else jobs[:1]

@@ -181,7 +181,7 @@ def _jobs(scale: str) -> tuple[Job, ...]:
         "draws": 200 if smoke else 20_000,
         "seed": 0,
     }
-    return (Job(ERRORS, measure_errors, settings, 0.1 if smoke else 5),)
+    return (Job(ERRORS, measure_errors, settings, 0.1 if smoke else 2),)
 
 
 _READINGS = (

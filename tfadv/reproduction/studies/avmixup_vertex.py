@@ -17,7 +17,7 @@ from tfadv.reproduction.study import Context, Job, Rendering, Study
 
 VERTEX = "adversarial vertex"
 _LAMBDAS = {"1.0 / 0.1 (with PGD)": (1.0, 0.1), "0.5 / 0.7 (with feature scattering)": (0.5, 0.7)}
-_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_ALPHAS = (0.0, 0.125, 0.375, 0.625, 0.875, 1.0)  # at gamma 2 the adversarial example is at 1 / 2
 _LINE = np.linspace(0.0, 1.0, 61)
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -41,7 +41,7 @@ def draw_vertex(settings: Mapping[str, Any], context: Context) -> dict[str, Any]
         x: the point, [2]. epsilon, gamma.
 
     Returns:
-        x, x_adv, vertex: points; mixed: x^ for the alphas 0, 1/4, ..., 1; labels: name -> weight of the true class in
+        x, x_adv, vertex: points; mixed: x^ for some alphas, from 0 to 1; labels: name -> weight of the true class in
         y^ for each of them.
     """
     x = tf.constant([settings["x"]], tf.float32)
@@ -84,7 +84,7 @@ def render(results: Results) -> Rendering:
             {
                 "decision boundary": line(_LINE[inside], curve[inside]),
                 "epsilon ball (l-infinity)": line(*corners.T),
-                "points that AVmixup trains on": line(*mixed.T),
+                "points that AVmixup trains on": line(*mixed[1:-1].T),
                 **{name: line([point[0]], [point[1]]) for name, point in points.items()},
             },
         ),
@@ -108,7 +108,7 @@ STUDIES = (
     Study(
         "avmixup/fig1",
         "The adversarial vertex",
-        lambda scale: (Job(VERTEX, draw_vertex, {"x": [0.4, 0.5], "epsilon": 0.12, "gamma": 2.0}, 2.0),),
+        lambda scale: (Job(VERTEX, draw_vertex, {"x": [0.4, 0.5], "epsilon": 0.15, "gamma": 2.0}, 2.0),),
         render,
         (
             "A drawing: the paper's classifier is a sketch, this one is a parabola; gamma = 2 as in the experiments of "

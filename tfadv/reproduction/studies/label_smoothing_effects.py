@@ -102,14 +102,15 @@ def render(results: Results) -> Rendering:
             columns=len(images) // len(ends),
         )
         for name, found in linear.items():
-            compared.append(
-                Compared(f"linear, {name}: mean gradient gap, 1-norm", None, float(np.mean(found["gaps"])), "")
-            )
-            compared.append(Compared(f"linear, {name}: mean gradient 2-norm", None, float(np.mean(found["norms"])), ""))
-            compared.append(Compared(f"linear, {name}: mean logit gap of the right ones", None, found["logit_gap"], ""))
-            compared.append(
-                Compared(f"linear, {name}: median smallest step that misclassifies", None, found["median_step"], "")
-            )
+            compared += [
+                Compared(f"linear, {name}: {what}", None, float(value), "")
+                for what, value in (
+                    ("mean 1-norm of the gradient gap", np.mean(found["gaps"])),
+                    ("mean 2-norm of a gradient", np.mean(found["norms"])),
+                    ("mean logit gap of the right ones", found["logit_gap"]),
+                    ("median smallest step that misclassifies", found["median_step"]),
+                )
+            ]
             compared += [
                 Compared(
                     f"linear, {name}: accuracy at epsilon {epsilon:g}",
@@ -177,7 +178,7 @@ def jobs(scale: str) -> tuple[Job, ...]:
                 # 15 epochs in batches of 100.
                 "steps": 30 if smoke else 9000,
             },
-            2 if smoke else 60,
+            2 if smoke else 25,
         )
         for mass in ((0.0, 0.4) if smoke else (0.0, 0.01, 0.1, 0.4))
     ]

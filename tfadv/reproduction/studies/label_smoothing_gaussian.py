@@ -44,7 +44,7 @@ def jobs(scale: str) -> tuple[Job, ...]:
         "seed": 0,
     }
     return (
-        Job(EXACT, exact_weights, {"features": FEATURES, "masses": masses, "seed": 0}, 1 if smoke else 4),
+        Job(EXACT, exact_weights, {"features": FEATURES, "masses": masses, "seed": 0}, 1 if smoke else 2),
         Job(DESCENT, descended_weights, descent, 1 if smoke else 60),
     )
 

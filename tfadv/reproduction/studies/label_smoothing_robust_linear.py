@@ -242,7 +242,7 @@ def _lemma_jobs(scale: str) -> tuple[Job, ...]:
         "samples": 500 if smoke else 100_000,
         "seed": 0,
     }
-    return (Job(CERTIFIED, certify, settings, 0.2 if smoke else 30),)
+    return (Job(CERTIFIED, certify, settings, 0.2 if smoke else 15),)
 
 
 def _density_jobs(scale: str) -> tuple[Job, ...]:

@@ -183,7 +183,7 @@ def jobs(scale: str, *keys: str) -> tuple[Job, ...]:
                 "steps": 50 if smoke else 3000,
                 "rate": 3.0,
             },
-            0.5 if smoke else 20,
+            0.5 if smoke else 25,
         ),
     }
     return tuple(made[key] for key in keys)

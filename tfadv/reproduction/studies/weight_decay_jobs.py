@@ -30,8 +30,10 @@ _MODELS: Mapping[str, tuple[tuple[int, ...], Mapping[str, Any]]] = {
     PREDICTED: ((_LONG,), {"epsilon": EPSILON, "label": "predicted"}),
     ALL_THREE: ((_LONG,), {"epsilon": EPSILON, "start": "expert", "l2": 0.05}),
 }
-# Variants of a recipe: the seeds on all training images, and the images that the authors' program reaches.
-ALL = ("seed 0", "seed 1", "window")
+# Variants of a recipe: seeds on all training images; and as few images as the authors' program reaches, three blocks.
+SEEDS = ("seed 0", "seed 1")
+WINDOWS = ("window", "window 1", "window 2")
+ALL = (*SEEDS, "window")
 FIRST = ("seed 0",)
 
 
@@ -41,7 +43,8 @@ def jobs(scale: str, models: Mapping[str, Sequence[str]]) -> tuple[Job, ...]:
     for name, variants in models.items():
         steps, changes = _MODELS[name]
         for variant in variants:
-            how = {"batches": "window"} if variant == "window" else {"seed": int(variant.split()[1])}
+            kind, _, seed = variant.partition(" ")
+            how = {"batches": "window" if kind == "window" else "all", "seed": int(seed or 0)}
             found.append(job(scale, f"{name}, {variant}", *steps, **changes, **how))
     return tuple(found)
 
