@@ -10,7 +10,7 @@ from tfadv.reproduction import gallery, results
 from tfadv.reproduction.study import Claim, Compared, Rendering, Study
 
 CHART = Chart("Variance against weight.", "w", "variance", {"plain": Series((1, 2), (3, 4))})
-PICTURES = Pictures("Weights.", np.zeros((2, 3, 3, 1)), ("L1", "L2"))
+PICTURES = Pictures("Weights |w|.", np.zeros((2, 3, 3, 1)), ("L1", "L2"))
 RENDERING = Rendering(
     compared=(Compared("PGD, clean", 71.49, 70.0, interval=(68.5, 71.4)), Compared("w", None, 0.12345, "")),
     figures={"a": CHART, "b": PICTURES},
@@ -48,7 +48,7 @@ def test_the_page_has_everything_and_the_command_that_made_it(folder):
         "- The variance grows.",
         "| PGD, clean | 71.49 | 70.00 | -1.49 |",
         "(figure-a.svg)",
-        "(b) Weights.",
+        "(b) Weights \\|w\\|.",
         "| FS-1 | depends | at w = 1 only |",
         "- b is read as -b.",
         "1 jobs, 12 s of wall time in all; 2 cores, Linux.",

@@ -100,10 +100,11 @@ def markdown(
 
 def _panels(figures: Mapping[str, Chart | Pictures], panels: Mapping[str, str], columns: int) -> str:
     """The figures side by side as in the paper, each with its caption."""
-    cells = [
-        f"![{figures[name].title}]({stem}.svg)<br>{f'({name}) ' if name else ''}{figures[name].title}"
-        for name, stem in panels.items()
-    ]
+    cells = []
+    for name, stem in panels.items():
+        # A bar would end the cell.
+        title = figures[name].title.replace("|", "\\|")
+        cells.append(f"![{title}]({stem}.svg)<br>{f'({name}) ' if name else ''}{title}")
     columns = min(columns, len(cells))
     cells += [""] * (-len(cells) % columns)
     rows = [cells[at : at + columns] for at in range(0, len(cells), columns)]
