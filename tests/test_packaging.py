@@ -28,6 +28,7 @@ COMMANDS = {
     "tfadv-training-cost": "tfadv.trainers.training_cost:run",
     "tfadv-quickstart": "tfadv.trainers.quickstart:run",
     "tfadv-evaluate": "tfadv.programs.evaluate:run",
+    "tfadv-compare": "tfadv.programs.compare:run",
     "tfadv-crosscheck": "tfadv.programs.crosscheck:run",
     "tfadv-autoattack": "tfadv.programs.autoattack:run",
     "tfadv-benchmark": "tfadv.programs.benchmark:run",

@@ -71,7 +71,7 @@ def test_the_table_of_exports_says_that_every_verdict_is_the_same(done):
     collection, _, _ = done
     (section,) = (section for section in collection.sections if section.title == "Exported models")
     for row, report in zip(section.table.rows, collection.reports, strict=True):
-        assert row == (report.name, *[f"{report.robust_accuracy:.4f}"] * 2, "40 of 40 images")
+        assert row == (report.name, *[f"{report.suite_accuracy:.4f}"] * 2, "40 of 40 images")
 
 
 def test_progress_names_the_four_parts_and_the_page_to_open(done):

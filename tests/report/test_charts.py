@@ -23,6 +23,11 @@ def test_a_chart_comes_back_from_json(kind):
     assert from_json(json.loads(json.dumps(chart.to_json()))) == chart
 
 
+def test_what_a_chart_writes_is_plain_json():
+    chart = Chart("Bars.", "", "y", {"y": Series((0, 1), (1, 2))}, "bars", x_names=("a", "b"))
+    assert json.loads(json.dumps(chart.to_json())) == chart.to_json()
+
+
 def test_pictures_come_back_from_json():
     images = np.random.default_rng(0).random((3, 2, 4, 1), np.float32)
     back = from_json(json.loads(json.dumps(Pictures("Filters.", images, ("a", "b", "c"), bounds=(0, 1)).to_json())))

@@ -64,7 +64,8 @@ def _fingerprint(model: Any) -> str:
     """A hash of the values of the model's variables; empty for a function, whose variables cannot be found."""
     digest = hashlib.sha256()
     # Those of Keras hold TensorFlow's; a loaded SavedModel lists none under its own name.
-    variables = getattr(model, "variables", None)
+    # `weights` leaves out the states of Keras' random seeds, which noise at inference changes: that is told below.
+    variables = getattr(model, "weights", None) or getattr(model, "variables", None)
     for variable in list(variables) if isinstance(variables, list | tuple) else []:
         value = getattr(variable, "value", variable)
         array = tf.convert_to_tensor(value() if callable(value) else value)

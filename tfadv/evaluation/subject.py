@@ -178,7 +178,8 @@ class Subject:
             if not len(left):
                 break
             target = (self.y[rows[left]] + step) % self.logits.shape[1]
-            found = attack.run(self.x[rows[left]], target, index=self.index[rows[left]], progress=progress, state=state)
+            own = None if state is None else f"{os.fspath(state)}.{step}"
+            found = attack.run(self.x[rows[left]], target, index=self.index[rows[left]], progress=progress, state=own)
             x_adv[left[found.adversarial]] = found.x_adv[found.adversarial]
             hit[left] = found.adversarial
             gradients, queries = gradients + found.gradient_evaluations, queries + found.queries
@@ -203,7 +204,8 @@ class Subject:
             block: which portion of the points of this example this is; other blocks hold other points.
             share: of the radius.
         """
-        key = tf.constant([self.seed, int(self.index[row]) * 1_000 + block], tf.int32)
+        key = tf.constant([self.seed, int(self.index[row])], tf.int32)
+        key = tf.random.experimental.stateless_fold_in(key, block)
         points = BALLS[self.norm].sample((count, *self.x.shape[1:]), key).numpy()
         return np.clip(self.x[row] + share * self.epsilon * points, *self.bounds).astype(np.float32)
 

@@ -35,8 +35,9 @@ def decide(count: int, robust: float, worst: float, checks: Sequence[Check], cla
     judged = robust if claimed is None else claimed
     lost = (judged - worst) * count
     failed = [check.name for check in checks if check.outcome == "failed"]
+    missing = [check.name for check in checks if check.outcome == "not run"]
     limit = allowed(count)
-    if claimed is None and not failed:
+    if claimed is None and not failed and not missing:
         limit = max(limit, 2 * math.sqrt(robust * (1 - robust) * count))
     if lost >= limit - 1e-9:
         of_claim = "the claimed" if claimed is not None else "the suite's"
@@ -45,7 +46,6 @@ def decide(count: int, robust: float, worst: float, checks: Sequence[Check], cla
             f"{percent(judged, count)}, so that number is too high."
         )
         return Verdict("overestimated", reason, judged, worst)
-    missing = [check.name for check in checks if check.outcome == "not run"]
     if failed or missing:
         parts = [
             f"{len(names)} check{'s' if len(names) > 1 else ''} {what} ({'; '.join(names)})"

@@ -69,7 +69,8 @@ class Chart:
         """JSON values of the chart."""
         values = dataclasses.asdict(self)
         series = {name: {k: list(v) for k, v in each._asdict().items()} for name, each in self.series.items()}
-        return {"chart": self.kind, **{k: v for k, v in values.items() if k != "kind"}, "series": series}
+        own = {"series": series, "x_names": list(self.x_names)}
+        return {"chart": self.kind, **{k: v for k, v in values.items() if k != "kind"}, **own}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -27,9 +27,7 @@ def subject(linear_model):
 def subject_of(model, norm="linf", epsilon=EPSILON, **options):
     x = np.random.default_rng(1).uniform(0.2, 0.8, [20, 2, 2, 1]).astype(np.float32)
     y = np.argmax(model(x), axis=1).astype(np.int32)
-    made = Subject(model, x, y, norm=norm, epsilon=epsilon, **options)
-    made.model = model
-    return made
+    return Subject(model, x, y, norm=norm, epsilon=epsilon, **options)
 
 
 def logits(x):
@@ -180,7 +178,7 @@ def test_on_a_linear_model_every_planted_example_is_found(norm, objective):
     model = models.linear(3, shape=(8, 8, 1))
     x = np.random.default_rng(1).uniform(0.2, 0.8, [20, 8, 8, 1]).astype(np.float32)
     made = Subject(model, x, np.argmax(model(x), axis=1), norm=norm, epsilon=EPSILON)
-    made.model, made.configs = model, [Pgd(EPSILON, norm=norm, objective=objective)]
+    made.configs = [Pgd(EPSILON, norm=norm, objective=objective)]
     check = binarization.planted(made, EFFORT)
     assert check.outcome == "passed", check.evidence
     assert check.value == 1.0
@@ -306,9 +304,7 @@ def test_on_a_trained_network_what_is_planted_is_found_unless_gradients_are_mask
     net.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     net.fit(x, y, batch_size=50, epochs=10, verbose=0, shuffle=False)
     for norm, epsilon in (("linf", 0.3), ("linf", 0.05), ("l2", 1.5), ("l1", 10.0)):
-        made = Subject(net, x[:100], y[:100], norm=norm, epsilon=epsilon)
-        made.model = net
-        check = binarization.planted(made, QUICK)
+        check = binarization.planted(Subject(net, x[:100], y[:100], norm=norm, epsilon=epsilon), QUICK)
         assert (check.outcome, check.value) == ("passed", 1.0), (norm, epsilon, check.evidence)
     masked = binarization.planted(
         Subject(lambda v: net(quantized(v)), x[:100], y[:100], norm="linf", epsilon=0.3), QUICK

@@ -105,8 +105,11 @@ def test_a_hunt_that_finds_nothing_ends_after_its_first_examples():
 
 def test_a_hunt_that_lowers_the_accuracy_goes_on_to_everything_that_is_left():
     """Half of 40 are in reach. Ten tried show more than the tolerance, so the count is of all: 20 found, 20 / 40."""
-    subject = subject_at([0.05, 0.3] * 20)
+    subject, attacked = subject_at([0.05, 0.3] * 20), []
+    honest = subject.craft
+    subject.craft = lambda config, rows, **options: attacked.append(len(rows)) or honest(config, rows, **options)
     result = hunt(subject, Fgm(EPSILON), LITTLE)
+    assert attacked == [10, 30]
     assert (result.found, result.drop, result.tried) == (20, 0.5, 40)
     np.testing.assert_array_equal(np.flatnonzero(subject.by_checks), np.arange(0, 40, 2))
     assert not subject.broken.any()

@@ -186,7 +186,7 @@ def planted(subject: Subject, effort: Effort) -> Finding:
         return Finding("not applicable", "the model has no gradient")
     if not len(rows):
         return Finding("not applicable", "no example is classified correctly")
-    features = penultimate(getattr(subject, "model", None))
+    features = penultimate(subject.model)
     extract = features or subject.plain
 
     def encode(x: tf.Tensor) -> tf.Tensor:

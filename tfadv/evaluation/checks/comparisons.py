@@ -19,6 +19,7 @@ from tfadv.evaluation.checks.rule import (
     probe,
     rule,
     tolerance,
+    without_probe,
 )
 from tfadv.evaluation.subject import Subject
 
@@ -138,8 +139,8 @@ def scale(subject: Subject, effort: Effort) -> Finding:
 
     One-sided: logits times 100 take cross-entropy PGD from 0% to 97% on a natural network.
     """
-    if not subject.has_gradient:
-        return Finding("not applicable", "the model has no gradient")
+    if nothing := without_probe(subject):
+        return nothing
     rows = subject.attacked(effort.examples)
     if not len(rows):
         return Finding("not applicable", "no example is classified correctly")

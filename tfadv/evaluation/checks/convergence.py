@@ -22,6 +22,7 @@ from tfadv.evaluation.checks.rule import (
     probe,
     rule,
     tolerance,
+    without_probe,
 )
 from tfadv.evaluation.subject import Subject
 from tfadv.report.charts import Chart, Series
@@ -92,8 +93,8 @@ def restarts(subject: Subject, effort: Effort) -> Finding:
 @rule("no other step size is better", _LIMIT, f"{CARLINI}; Mosbach et al. 2018, arXiv:1810.12042")
 def step_sizes(subject: Subject, effort: Effort) -> Finding:
     """Label smoothing and logit squeezing fell from 71% to 39% by the step size of PGD alone (Mosbach et al.)."""
-    if not subject.has_gradient:
-        return Finding("not applicable", "the model has no gradient")
+    if nothing := without_probe(subject):
+        return nothing
     rows = subject.survivors(effort.examples)
     if not len(rows):
         return NOTHING_LEFT
@@ -181,8 +182,8 @@ def rests(subject: Subject, effort: Effort) -> Finding:
 
 def _path(subject: Subject, effort: Effort) -> tuple[str, np.ndarray] | Finding:
     """What PGD ascends and its values [m, steps + 1], for some of what the suite left; or why there is none."""
-    if not subject.has_gradient:
-        return Finding("not applicable", "the model has no gradient")
+    if nothing := without_probe(subject):
+        return nothing
     if not len(subject.survivors()):
         return NOTHING_LEFT
     if "path" not in subject.memory:

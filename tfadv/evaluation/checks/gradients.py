@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv.attacks import search
+from tfadv.attacks.engine import Programs
 from tfadv.evaluation.checks.rule import AUTOATTACK, PINTOR, Effort, Finding, bars, rule
 from tfadv.evaluation.subject import Subject
 from tfadv.objectives import OBJECTIVES
@@ -21,14 +22,13 @@ def gradients(subject: Subject, rows: np.ndarray, objective: str) -> np.ndarray:
         UserError: the model has none.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(autograph=False)
     def of(x, y):  # type: ignore[no-untyped-def]
         return search.first_order(subject.plain, x, lambda logits: OBJECTIVES[objective](y, logits)).gradient
 
-    parts = [
-        of(tf.constant(subject.x[rows[at : at + _BATCH]]), tf.constant(subject.y[rows[at : at + _BATCH]])).numpy()
-        for at in range(0, len(rows), _BATCH)
-    ]
+    program = Programs(of, any_batch=True)
+    batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+    parts = [program(subject.x[some], subject.y[some]).numpy() for some in batches]
     return np.concatenate(parts).reshape(len(rows), -1)
 
 

@@ -43,6 +43,8 @@ def sweep(subject: Subject, effort: Effort) -> tuple[np.ndarray, np.ndarray, np.
 @rule("epsilon 0 equals the clean accuracy", "an attack with epsilon 0 changes no prediction", CARLINI)
 def epsilon_zero(subject: Subject, effort: Effort) -> Finding:
     """Catches a model that behaves differently inside an attack, and an attack that leaves its ball."""
+    if not subject.has_gradient:
+        return Finding("not applicable", "the model has no gradient")
     _, fooled, rows = sweep(subject, effort)
     if not len(rows):
         return Finding("not applicable", "no example is classified correctly")
@@ -60,6 +62,8 @@ def epsilon_zero(subject: Subject, effort: Effort) -> Finding:
 )
 def monotone(subject: Subject, effort: Effort) -> Finding:
     """What fools within a small ball fools within a large one; an attack that loses it is badly set."""
+    if not subject.has_gradient:
+        return Finding("not applicable", "the model has no gradient")
     radii, fooled, rows = sweep(subject, effort)
     if not len(rows):
         return Finding("not applicable", "no example is classified correctly")
@@ -84,6 +88,8 @@ def monotone(subject: Subject, effort: Effort) -> Finding:
 @rule("an unbounded attack always succeeds", "no example withstands an attack that may reach any image", CARLINI)
 def unbounded(subject: Subject, effort: Effort) -> Finding:
     """Any class can be reached in the whole box; an attack that fails there fails for technical reasons."""
+    if not subject.has_gradient:
+        return Finding("not applicable", "the model has no gradient")
     radii, fooled, rows = sweep(subject, effort)
     if not len(rows):
         return Finding("not applicable", "no example is classified correctly")
@@ -105,8 +111,8 @@ def half_range(subject: Subject, effort: Effort) -> Finding:
     """Every image can be turned gray, so at most one class can be right; PGD alone above that is a warning."""
     rows = subject.attacked(effort.examples)
     low, high = subject.bounds
-    if subject.norm != "linf" or not len(rows):
-        return Finding("not applicable", "of linf alone" if len(rows) else "no example is classified correctly")
+    if subject.norm != "linf" or not subject.has_gradient or not len(rows):
+        return Finding("not applicable", "of linf, of models with a gradient, and of what is classified correctly")
     radius = (high - low) / 2
     config = probe(subject, effort, epsilon=radius, step_size=2.5 * radius / effort.steps)
     alone = subject.craft(config, rows, label="PGD at half the range").fooled

@@ -108,6 +108,15 @@ def bars(
 NOTHING_LEFT = Finding("not applicable", "no example is left that the suite has not broken")
 
 
+def without_probe(subject: Subject) -> Finding | None:
+    """Why PGD says nothing of this subject; None where it does."""
+    if not subject.has_gradient:
+        return Finding("not applicable", "the model has no gradient")
+    if not subject.epsilon:
+        return Finding("not applicable", "epsilon is 0, so nothing can be tried")
+    return None
+
+
 def tolerance(subject: Subject) -> float:
     """How much further attacks may lower the accuracy: max(0.5 points, 2 standard errors), a fraction.
 
