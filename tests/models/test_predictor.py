@@ -242,3 +242,9 @@ def test_the_remedies_for_8_bit_images_work_as_they_are_written(tmp_path):
     np.testing.assert_array_equal(through(IMAGES), asked(IMAGES))
     x_adv = compiled(through, Fgm(0.5, objective="margin"))(IMAGES, labels)
     np.testing.assert_array_less(x_adv.numpy().reshape(4, 4)[np.arange(4), labels], IMAGES.max(axis=(1, 2, 3)))
+
+
+def test_the_batch_of_a_numpy_function_is_known_in_a_graph():
+    predict = predictor(lambda x: tf.numpy_function(lambda v: v[:, :3], [x], tf.float32))
+    traced = tf.function(predict).get_concrete_function(tf.TensorSpec([5, 4], tf.float32))
+    assert traced.structured_outputs.shape.as_list() == [5, None]

@@ -55,7 +55,11 @@ def numbers(model: Any, signature: str | None, output: str) -> Callable[[tf.Tens
 
 def _call(owner: Any, endpoint: Callable[[tf.Tensor], Any], output: str, x: tf.Tensor) -> tf.Tensor:
     """What an endpoint gives. `owner` keeps a SavedModel alive, whose functions refer to its variables only weakly."""
-    return tf.cast(_only(endpoint(x), output), tf.float32)
+    answer = tf.cast(_only(endpoint(x), output), tf.float32)
+    # A loop of a graph forgets shapes that one of its steps does not know, as after NumPy's functions.
+    if answer.shape.rank is None or (answer.shape.rank == 2 and answer.shape[0] is None):
+        answer.set_shape([x.shape[0], None])
+    return answer
 
 
 def softmax_head(model: keras.Model) -> str | None:
