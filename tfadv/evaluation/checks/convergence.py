@@ -168,7 +168,7 @@ def rests(subject: Subject, effort: Effort) -> Finding:
     span = best[:, -1:] - best[:, :1]
     scaled = np.where(span > 0, (best - best[:, :1]) / np.where(span > 0, span, 1), 1.0)
     last = max(2, best.shape[1] // 10)
-    value = float((scaled[:, -1] - scaled[:, -last]).mean())
+    value = float((scaled[:, -1] - scaled[:, -1 - last]).mean())
     evidence = f"in the last {last} steps the best loss rose by {value:.1%} of its whole rise, {len(best)} images"
     chart = Chart(
         f"Best loss so far along PGD, rescaled for each of {len(best)} images; mean.",
