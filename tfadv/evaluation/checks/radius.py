@@ -82,7 +82,8 @@ def monotone(subject: Subject, effort: Effort) -> Finding:
         {"PGD": Series(tuple(radii[shown]), tuple(accuracy[shown]))},
         percent=True,
     )
-    return Finding("passed" if rises[at] <= limit else "failed", evidence, float(rises[at]), subject.memory["sweep"][3], chart)
+    outcome = "passed" if rises[at] <= limit else "failed"
+    return Finding(outcome, evidence, float(rises[at]), subject.memory["sweep"][3], chart)
 
 
 @rule("an unbounded attack always succeeds", "no example withstands an attack that may reach any image", CARLINI)
