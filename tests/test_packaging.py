@@ -92,7 +92,7 @@ def test_the_wheel_holds_one_package_with_every_file(wheel):
     for folder, place in MAPPED.items():
         expected |= {f"{place}/{file.name}" for file in (ROOT / folder).glob("*.py")}
     data = {"tfadv/py.typed"}
-    for pattern in ("tfadv/evaluation/*.j2", "tfadv/reproduction/reference/*.csv"):
+    for pattern in ("tfadv/report/*.j2", "tfadv/reproduction/reference/*.csv"):
         found = {file.relative_to(ROOT).as_posix() for file in ROOT.glob(pattern)}
         assert found, f"the clone has no {pattern}"
         data |= found

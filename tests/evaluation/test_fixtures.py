@@ -158,13 +158,15 @@ def test_large_logits_do_not_deceive_the_standard_suite(trained, unseen_digits, 
 
 
 @slow
-def test_small_logits_change_the_quick_number_no_more_than_sampling(trained, unseen_digits, sound):
-    """Cross-entropy of logits near zero ascends the mean of all wrong classes, so its path is another."""
+def test_small_logits_are_left_what_the_unscaled_net_is_left(trained, unseen_digits, sound):
+    """Cross-entropy of logits near zero ascends the mean of all wrong classes: its path is another, and a weaker one.
+
+    The checks, whose margin does not see the scale, find what the suite missed.
+    """
     report = judge(scaled(trained("pgd"), 0.001), unseen_digits, RADIUS, "quick")
-    p, q = report.suite_accuracy, sound("pgd", "quick").suite_accuracy
-    two_errors = 2 * np.sqrt((p * (1 - p) + q * (1 - q)) / report.count)
-    assert report.verdict.word != "overestimated"
-    assert abs(p - q) <= max(0.01, two_errors)
+    p, q = report.verdict.worst, sound("pgd", "quick").verdict.worst
+    assert abs(p - q) <= max(0.01, 2 * np.sqrt((p * (1 - p) + q * (1 - q)) / report.count))
+    assert report.suite_accuracy >= p
 
 
 @slow

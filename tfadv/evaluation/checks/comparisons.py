@@ -26,7 +26,11 @@ from tfadv.evaluation.subject import Subject
 _DRAWS_AT_A_TIME = 500
 
 
-@rule("iterative attacks beat a single step", "the best iterative attack leaves at most what one step leaves", CARLINI)
+@rule(
+    "iterative attacks beat a single step",
+    "the best iterative attack leaves fewer than max(3, 0.5% of n) examples more than one step does",
+    CARLINI,
+)
 def iterative_beats_single(subject: Subject, effort: Effort) -> Finding:
     """One gradient step that does better than many is the first sign of masked gradients."""
     pairs = list(zip(subject.configs, subject.white, strict=True))
@@ -38,7 +42,9 @@ def iterative_beats_single(subject: Subject, effort: Effort) -> Finding:
         best, one = min(row.accuracy for row in many), min(row.accuracy for row in single)
         name = f"{min(many, key=lambda row: row.accuracy).name} leaves {best:.1%}, {single[0].name} {one:.1%}"
         chart = bars("Accuracy that attacks leave.", "accuracy", {"one step": one, "many": best})
-        return Finding("passed" if best <= one else "failed", name, best - one, 0, chart)
+        # An example at the very edge of the ball may fall to one of two attacks by rounding.
+        holds = (best - one) * subject.count < subject.allowed
+        return Finding("passed" if holds else "failed", name, best - one, 0, chart)
     config = Fgm(subject.epsilon, subject.norm, bounds=subject.bounds)
     found = hunt(subject, config, effort, label="one gradient step")
     evidence = f"one gradient step breaks {found.found} of {found.tried} examples that the suite left"
