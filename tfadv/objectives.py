@@ -15,6 +15,8 @@ from tfadv.validation import UserError
 
 # A logit that no class can reach: masks the true class out of a maximum without making infinities.
 _MASKED = -1e9
+# exp(-10) = 5e-5 stays clear of what p - 1 rounds to 0 at, exp(-16), in float32.
+_LEAST_SPREAD = 10.0
 # Croce and Hein's, in denominators of logits that may all be equal.
 _NO_ZERO = 1e-12
 
@@ -41,6 +43,23 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     if labels.dtype.is_integer and labels.shape.rank == 1:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
     return tf.nn.softmax_cross_entropy_with_logits(_distribution(labels, logits.shape[-1]), logits)
+
+
+def lifted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of logits whose spread, max z - min z, is 10 at least: smaller ones are multiplied up to it.
+
+    Near zero cross-entropy is linear in the logits, and its gradient ascends the mean of all wrong classes instead of
+    the nearest one: logits that are small (squeezed, smoothed, or divided by a constant) hinder the attack without
+    moving a boundary. The factor is constant in back-propagation. Logits of a larger spread, 10 is common in networks
+    trained with cross-entropy alone, are left as they are, also where they are so large that the gradient rounds to 0.
+
+    Returns:
+        [B], nats, >= 0.
+    """
+    logits = tf.cast(logits, tf.float32)
+    spread = tf.reduce_max(logits, axis=-1, keepdims=True) - tf.reduce_min(logits, axis=-1, keepdims=True)
+    factor = tf.maximum(_LEAST_SPREAD / tf.maximum(spread, _NO_ZERO), 1.0)
+    return cross_entropy(labels, tf.stop_gradient(factor) * logits)
 
 
 def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -129,6 +148,9 @@ def _check_classes(name: str, logits: tf.Tensor, least: int, instead: str) -> No
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
+    "lifted_cross_entropy": lifted_cross_entropy,
     "margin": margin,
     "dlr": difference_of_logits_ratio,
 }
+# Those that logits of great size saturate.
+CROSS_ENTROPIES = ("cross_entropy", "lifted_cross_entropy")

@@ -158,15 +158,12 @@ def test_large_logits_do_not_deceive_the_standard_suite(trained, unseen_digits, 
 
 
 @slow
-def test_small_logits_are_left_what_the_unscaled_net_is_left(trained, unseen_digits, sound):
-    """Cross-entropy of logits near zero ascends the mean of all wrong classes: its path is another, and a weaker one.
-
-    The checks, whose margin does not see the scale, find what the suite missed.
-    """
-    report = judge(scaled(trained("pgd"), 0.001), unseen_digits, RADIUS, "quick")
-    p, q = report.verdict.worst, sound("pgd", "quick").verdict.worst
-    assert abs(p - q) <= max(0.01, 2 * np.sqrt((p * (1 - p) + q * (1 - q)) / report.count))
-    assert report.suite_accuracy >= p
+def test_small_logits_do_not_change_the_quick_number(trained, unseen_digits, sound):
+    """Plain cross-entropy of logits near zero ascends the mean of all wrong classes: a weaker path, 8 points here."""
+    report, plain = judge(scaled(trained("pgd"), 0.001), unseen_digits, RADIUS, "quick"), sound("pgd", "quick")
+    assert report.verdict.word == "trusted", not_passed(report)
+    assert report.suite_accuracy == pytest.approx(plain.suite_accuracy, abs=0.011)  # two of 200 images
+    assert report.verdict.worst == pytest.approx(plain.verdict.worst, abs=0.011)
 
 
 @slow

@@ -49,8 +49,8 @@ def test_it_prints_the_table_and_the_checks_and_writes_the_report(run_program, f
     assert report["headline"]["robust_accuracy"] == expected.robust_accuracy
     assert report["headline"]["clean_accuracy"] == expected.clean_accuracy
     assert 0 < expected.robust_accuracy < expected.clean_accuracy
-    source = f"transfer from {folder / 'linear.keras'}, PGD-20 cross-entropy"
-    assert [row["name"] for row in report["rows"]] == ["FGSM", "PGD-20 cross-entropy", source]
+    source = f"transfer from {folder / 'linear.keras'}, PGD-20 lifted cross-entropy"
+    assert [row["name"] for row in report["rows"]] == ["FGSM", "PGD-20 lifted cross-entropy", source]
     assert report["settings"]["limit"] == 60
     assert f"{100 * expected.robust_accuracy:.1f}%" in named.out
     assert "upper bound under this threat model" in named.out

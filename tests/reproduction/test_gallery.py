@@ -7,15 +7,17 @@ import pytest
 
 from tfadv.report.charts import Chart, Pictures, Series
 from tfadv.reproduction import gallery, results
-from tfadv.reproduction.study import Claim, Compared, Rendering, Study
+from tfadv.reproduction.study import Claim, Compared, Rendering, Study, beside
 
 CHART = Chart("Variance against weight.", "w", "variance", {"plain": Series((1, 2), (3, 4))})
+STANDARD = {"accuracy": 0.006, "interval": [0.002, 0.013], "count": 1_000, "verdict": "trusted"}
 PICTURES = Pictures("Weights |w|.", np.zeros((2, 3, 3, 1)), ("L1", "L2"))
 RENDERING = Rendering(
     compared=(Compared("PGD, clean", 71.49, 70.0, interval=(68.5, 71.4)), Compared("w", None, 0.12345, "")),
     figures={"a": CHART, "b": PICTURES},
     findings=("The variance grows.",),
     claims=(Claim("FS-1", "depends", "at w = 1 only"),),
+    beside=(beside("LoS + noise", "PGD", 71.49, 5.73, STANDARD, "8%"),),
 )
 STUDY = Study("feature_smoothing/fig3", "Variance", lambda scale: (), lambda found: RENDERING, ("b is read as -b.",))
 JOBS = {
@@ -50,6 +52,7 @@ def test_the_page_has_everything_and_the_command_that_made_it(folder):
         "(figure-a.svg)",
         "(b) Weights \\|w\\|.",
         "| FS-1 | depends | at w = 1 only |",
+        "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | trusted | 8% |",
         "- b is read as -b.",
         "1 jobs, 12 s of wall time in all; 2 cores, Linux.",
     ):
@@ -76,6 +79,19 @@ def test_the_json_has_the_numbers_of_figures_and_results(folder):
 def test_smoke_says_that_it_is_not_the_papers_scale(tmp_path):
     gallery.write(STUDY, Rendering(), JOBS, "smoke", tmp_path / "s")
     assert "not run at paper scale" in (tmp_path / "s" / "study.md").read_text()
+
+
+def test_the_index_of_results_opens_with_what_is_claimed_beside_what_is_true(folder):
+    results.write_index(folder.parent)
+    index = (folder.parent / "RESULTS.md").read_text()
+    line = "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | trusted | 8% |"
+    assert index.index("## Claimed beside true") < index.index(line) < index.index("- Variance (short)")
+
+
+def test_a_record_without_trained_classifiers_claims_nothing(tmp_path):
+    gallery.write(STUDY, Rendering(), JOBS, "short", tmp_path / "s")
+    results.write_index(tmp_path)
+    assert "Claimed beside true" not in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_the_index_of_results_lists_it(folder):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfadv.reproduction import TARGETS
-from tfadv.reproduction.joined import newest_evaluations, read_json, settings_of, write_table
+from tfadv.reproduction.joined import newest_evaluations, newest_strong, read_json, settings_of, write_table
 
 TARGET = TARGETS["feature_smoothing/table1"]
 COLUMNS = {column.name: {"accuracy": 0.5} for column in TARGET.columns}
@@ -66,3 +66,25 @@ def test_a_record_fills_the_rows_that_the_output_lacks(tmp_path):
     assert {cell["row"] for cell in cells} == {"Clean", "Gaussian random noise"}
     assert {cell["status"] for cell in cells} == {"the paper's schedule"}
     assert {cell["row"] for cell in write_table(TARGET, tmp_path / "output", 100)["cells"]} == {"Clean"}
+
+
+STANDARD = {"accuracy": 0.01, "interval": [0.0, 0.05], "count": 100, "verdict": "trusted"}
+
+
+def test_the_strong_evaluation_of_most_steps_counts(folder):
+    folder("standard-clean-b.json", {"key": "clean", "step": 20, "standard": STANDARD})
+    where = folder("standard-clean-a.json", {"key": "clean", "step": 30, "standard": STANDARD})
+    assert {key: each["step"] for key, each in newest_strong([where]).items()} == {"clean": 30}
+
+
+@pytest.mark.parametrize(("step", "count"), [(24_000, 1), (12_000, 0)])
+def test_a_row_is_shown_beside_its_strong_evaluation_at_the_same_step(tmp_path, step, count):
+    where = tmp_path / "evaluations"
+    where.mkdir()
+    (where / "a.json").write_text(json.dumps(evaluation("clean", 24_000)))
+    (where / "standard-clean.json").write_text(json.dumps({"key": "clean", "step": step, "standard": STANDARD}))
+    found = write_table(TARGET, tmp_path, 100)["beside"]
+    assert len(found) == count
+    for line in found:
+        assert (line["defense"], line["attack"], line["claimed"], line["ours"]) == ("Clean", "PGD", 0.0, 50.0)
+        assert (line["strong"], line["interval"], line["schedule"]) == (1.0, (0.0, 5.0), "10%")

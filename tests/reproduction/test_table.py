@@ -268,3 +268,21 @@ class TestRecord:
         other = dataclasses.replace(TARGET, columns=columns)
         assert joined.newest_evaluations(other, [record / "evaluations"], LIMIT) == {}
         assert len(joined.newest_evaluations(TARGET, [record / "evaluations"], LIMIT)) == 2
+
+
+@pytest.mark.slow
+def test_a_row_is_judged_by_autoattack_once(done, copy, monkeypatch):
+    target = dataclasses.replace(TARGET, rows=TARGET.rows[:1], epsilon=0.1, standard=20)
+    result = table.reproduce(target, copy, steps=20, limit=LIMIT, report=lambda line: None)
+    (line,) = result["beside"]
+    (pgd,) = (cell["ours"] for cell in result["cells"] if cell["column"] == "PGD")
+    assert (line["defense"], line["claimed"], line["count"], line["schedule"]) == ("Clean", 0.0, 20, "0%")
+    assert line["ours"] == pytest.approx(pgd, abs=0.01)
+    assert line["interval"][0] <= line["strong"] <= line["interval"][1]
+    monkeypatch.setattr(table, "strong", None)
+    assert table.reproduce(target, copy, steps=20, limit=LIMIT, report=lambda line: None) == result
+
+
+def test_a_subset_of_the_images_has_no_strong_evaluation(done, copy):
+    target = dataclasses.replace(TARGET, epsilon=0.1, standard=LIMIT + 1)
+    assert table.reproduce(target, copy, steps=20, limit=LIMIT, report=lambda line: None)["beside"] == []

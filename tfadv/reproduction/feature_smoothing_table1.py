@@ -15,6 +15,8 @@ TARGET = Target(
     title="Feature smoothing, table 1: MNIST, accuracy in percent",
     reference="feature_smoothing_table1.csv",
     paper_steps=240_000,
+    epsilon=0.3,
+    standard=1_000,
     rows=tuple(
         Row(label, f"feature_smoothing_table1/{experiment}")
         for label, experiment in (

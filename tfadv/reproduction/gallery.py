@@ -10,7 +10,7 @@ from typing import Any
 from tfadv import files
 from tfadv.report.charts import Chart, Pictures
 from tfadv.report.tables import NOT_AVAILABLE, Table
-from tfadv.reproduction.study import Compared, Rendering, Study
+from tfadv.reproduction.study import Beside, Compared, Rendering, Study
 
 _SMOKE = "scale smoke: it shows that everything runs, not what the paper reports; not run at paper scale"
 _PANEL_WIDTH = 5.2  # Inches: two panels side by side fill a page of a paper.
@@ -31,6 +31,28 @@ def table(compared: Sequence[Compared]) -> Table:
         cells = (text(each.paper, each.unit), text(each.ours, each.unit), difference, interval)
         lines.append((each.what, *cells, each.unit or "1", each.note or NOT_AVAILABLE))
     return Table(("what", "paper", "ours", "difference", "95% interval", "unit", "note"), tuple(lines), "")
+
+
+def true_robustness(lines: Sequence[Beside]) -> Table:
+    """Claimed beside true, a line for each trained classifier; percent of the test images."""
+
+    def text(value: float | None) -> str:
+        return NOT_AVAILABLE if value is None else f"{value:.1f}"
+
+    cells = [
+        (
+            each.defense,
+            each.attack,
+            text(each.claimed),
+            text(each.ours),
+            f"{each.strong:.1f} ({each.interval[0]:.1f} to {each.interval[1]:.1f}; {each.count:,})",
+            each.verdict,
+            each.schedule,
+        )
+        for each in lines
+    ]
+    head = ("defense", "attack", "claimed", "ours", "AutoAttack leaves (95%; images)", "verdict", "schedule")
+    return Table(head, tuple(cells), "")
 
 
 def write(
@@ -60,6 +82,7 @@ def write(
         "compared": [dataclasses.asdict(each) for each in rendering.compared],
         "findings": list(rendering.findings),
         "claims": [dataclasses.asdict(each) for each in rendering.claims],
+        "beside": [dataclasses.asdict(each) for each in rendering.beside],
         "figures": {name: item.to_json() for name, item in rendering.figures.items()},
         "jobs": {key: {k: v for k, v in each.items() if k != "result"} for key, each in jobs.items()},
         "results": {key: each["result"] for key, each in jobs.items()},
@@ -86,6 +109,8 @@ def markdown(
     parts.append("\n".join(f"- {finding}" for finding in rendering.findings))
     if rendering.compared:
         parts.append(table(rendering.compared).markdown())
+    if rendering.beside:
+        parts.extend(["Claimed beside true:", true_robustness(rendering.beside).markdown()])
     if panels:
         parts.append(_panels(rendering.figures, panels, rendering.columns))
     if rendering.claims:

@@ -97,30 +97,52 @@ def measure(settings: Mapping[str, Any], context: Context) -> dict[str, Any]:
             files.write_json(path, found)
         result["attacks"][name] = found
     if settings.get("standard"):
-        context.report(f"AutoAttack on {settings['standard']:,} images")
-        report = evaluation.evaluate(
+        result["standard"] = strong(
             model,
-            tfadv.data.arrays(experiment.dataset, "test", data_dir=context.data_dir),
+            experiment.dataset,
             settings["epsilon"],
             settings.get("norm", "linf"),
-            "standard",
-            limit=settings["standard"],
+            settings["standard"],
+            context,
             precision=precision,
-            state=context.folder / "standard",
         )
-        assert report.verdict is not None, "suite standard is checked"
-        result["standard"] = {
-            "accuracy": report.robust_accuracy,
-            "interval": list(report.interval),
-            "count": report.count,
-            "clean": report.clean_accuracy,
-            "verdict": report.verdict.word,
-            "reason": report.verdict.reason,
-            "precision": sorted({row.precision for row in report.rows}),
-            "rows": {row.name: row.accuracy for row in report.rows},
-            "checks": {check.name: check.outcome for check in report.checks},
-        }
     return result
+
+
+def strong(
+    model: Any, dataset: str, epsilon: float, norm: str, count: int, context: Context, *, precision: str = "auto"
+) -> dict[str, Any]:
+    """What AutoAttack and the checks of `tfadv.evaluate` leave of a classifier, on `count` stratified test images.
+
+    Where it is killed it continues from its state in `context.folder`.
+
+    Returns:
+        accuracy, interval, count, clean, verdict, reason, precision, rows: attack -> accuracy alone or on what is left,
+        checks: name -> outcome. Accuracies are fractions.
+    """
+    context.report(f"AutoAttack on {count:,} images")
+    report = evaluation.evaluate(
+        model,
+        tfadv.data.arrays(dataset, "test", data_dir=context.data_dir),
+        epsilon,
+        norm,
+        "standard",
+        limit=count,
+        precision=precision,
+        state=context.folder / "standard",
+    )
+    assert report.verdict is not None, "suite standard is checked"
+    return {
+        "accuracy": report.robust_accuracy,
+        "interval": list(report.interval),
+        "count": report.count,
+        "clean": report.clean_accuracy,
+        "verdict": report.verdict.word,
+        "reason": report.verdict.reason,
+        "precision": sorted({row.precision for row in report.rows}),
+        "rows": {row.name: row.accuracy for row in report.rows},
+        "checks": {check.name: check.outcome for check in report.checks},
+    }
 
 
 def share(flags: np.ndarray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from tfadv import attacks, files
 from tfadv.report.records import clopper_pearson
 from tfadv.report.tables import Table
 from tfadv.reproduction.runs import read_json
+from tfadv.reproduction.study import beside
 from tfadv.reproduction.target import Target, printed
 
 
@@ -30,6 +32,12 @@ def newest_evaluations(target: Target, folders: Sequence[pathlib.Path], count: i
     return newest
 
 
+def newest_strong(folders: Sequence[pathlib.Path]) -> dict[str, dict[str, Any]]:
+    """Row key -> its strong evaluation (`table.evaluate_strongly`) of most training steps among those of `folders`."""
+    found = [values for folder in folders for path in folder.glob("standard-*.json") if (values := read_json(path))]
+    return {each["key"]: each for each in sorted(found, key=lambda each: each["step"])}
+
+
 def settings_of(target: Target) -> list[Any]:
     """What decides a row's numbers beside its weights: the columns with their attacks, as JSON values."""
     settings = [
@@ -47,13 +55,19 @@ def write_table(target: Target, output: pathlib.Path, count: int, record: pathli
     numbers = printed(target)
     folders = [*([record / "evaluations"] if record else []), output / "evaluations"]
     newest = newest_evaluations(target, folders, count)
-    cells, lines = [], []
+    judged = newest_strong(folders)
+    cells, lines, standings = [], [], []
     for row in target.rows:
         if row.key not in newest:
             continue
         found = newest[row.key]
         schedule = found["step"] / target.paper_steps
         status = "the paper's schedule" if schedule >= 1 else f"not comparable: {schedule:.0%} of the schedule"
+        if judged.get(row.key, {"step": None})["step"] == found["step"]:
+            column = target.columns[0]
+            ours, paper = 100 * found["columns"][column.name]["accuracy"], numbers.get((row.label, column.name))
+            line = beside(row.label, column.name, paper, ours, judged[row.key]["standard"], f"{schedule:.0%}")
+            standings.append(dataclasses.asdict(line))
         for column in target.columns:
             ours, paper = found["columns"][column.name], numbers.get((row.label, column.name))
             percent = 100 * ours["accuracy"]
@@ -101,6 +115,7 @@ def write_table(target: Target, output: pathlib.Path, count: int, record: pathli
         "readings": list(target.readings),
         "attacks": {column.name: column.attack and attacks.to_dict(column.attack) for column in target.columns},
         "cells": cells,
+        "beside": standings,
         "runs": [
             {
                 key: newest[row.key][key]

@@ -11,8 +11,8 @@ from typing import Any
 from tfadv import files
 from tfadv.report.section import Curve, Section
 from tfadv.report.tables import Table
-from tfadv.reproduction import survey_table
-from tfadv.reproduction.study import reference
+from tfadv.reproduction import gallery, survey_table
+from tfadv.reproduction.study import Beside, reference
 from tfadv.validation import UserError
 
 _INTRODUCTION = """# Results
@@ -20,6 +20,12 @@ _INTRODUCTION = """# Results
 Generated from the JSON files in this folder by the programs that measured them (their `--publish=results`); do not
 edit. Accuracies are percent of the test images, and upper bounds on the true robust accuracy: stronger attacks leave
 less. Intervals are Clopper-Pearson, 95%, and cover the sampling of test images only.
+"""
+_BESIDE = """## Claimed beside true
+
+What a paper claims for a defense, what our classifier shows under the same attack, and what AutoAttack and the checks
+of `tfadv.evaluate` leave of it. The distance of the last two is what the paper's attack does not see; the distance of
+the first two is the training's, which is shorter here as the last column says.
 """
 _PAPERS = """Here "ours" is the paper's own attack, which returns its last iterate; "any iterate" counts an image as
 fooled if any iterate fooled it.
@@ -88,23 +94,32 @@ def write_index(folder: pathlib.Path) -> None:
     Folders with a README.md of their own are linked to.
     """
     contents, sections = [], []
+    trained: list[Beside] = []
     claims: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*/table.json")):
         table = json.loads(path.read_text(encoding="utf-8"))
         title, section = _survey(table, path) if "survey" in table else _target(table, path)
         contents.append(f"- {title}: [{path.parent.name}/table.md]({path.parent.name}/table.md)")
+        trained.extend(_lines(table))
         sections.append(f"## {title}\n\n{section}")
     for path in sorted(folder.glob("*/study.json")):
         study = json.loads(path.read_text(encoding="utf-8"))
         link = f"[{path.parent.name}]({path.parent.name}/study.md)"
         contents.append(f"- {study['title']} ({study['scale']}): {link}")
+        trained.extend(_lines(study))
         for claim in study["claims"]:
             claims.setdefault(claim["key"], []).append(f"{claim['mark']}: {claim['evidence']} ({path.parent.name})")
     for path in sorted(folder.glob("*/README.md")):
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         contents.append(f"- {title}: [{path.parent.name}/README.md]({path.parent.name}/README.md)")
     sections.append(_claims(claims))
-    files.write_text(folder / "RESULTS.md", "\n".join([_INTRODUCTION, *contents, "", *sections]))
+    front = [_BESIDE, gallery.true_robustness(trained).markdown()] if trained else []
+    files.write_text(folder / "RESULTS.md", "\n".join([_INTRODUCTION, *front, *contents, "", *sections]))
+
+
+def _lines(published: Mapping[str, Any]) -> list[Beside]:
+    """The classifiers of a table or study whose robustness was also measured by AutoAttack, each once."""
+    return [Beside(**{**each, "interval": tuple(each["interval"])}) for each in published.get("beside", [])]
 
 
 def _claims(found: Mapping[str, list[str]]) -> str:

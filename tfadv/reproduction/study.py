@@ -83,6 +83,42 @@ class Compared:
 
 
 @dataclasses.dataclass(frozen=True)
+class Beside:
+    """What is claimed of a trained classifier, beside what a stronger evaluation leaves of it; shares in percent.
+
+    Attributes:
+        defense: as the paper names it, with the data set and network where a table has several.
+        attack: of the paper, under which the claim was measured.
+        claimed: the printed accuracy under it; None where nothing is printed.
+        ours: of our classifier under the same attack.
+        strong: what AutoAttack leaves of our classifier, and the checks of `tfadv.evaluate` with it.
+        interval: (low, high) of `strong`, 95%.
+        count: images of the strong evaluation.
+        verdict: "trusted", "overestimated" or "unverified".
+        schedule: of training, beside the paper's: "8% of the schedule".
+    """
+
+    defense: str
+    attack: str
+    claimed: float | None
+    ours: float
+    strong: float
+    interval: tuple[float, float]
+    count: int
+    verdict: str
+    schedule: str
+
+
+def beside(
+    defense: str, attack: str, claimed: float | None, ours: float, standard: Mapping[str, Any], schedule: str
+) -> Beside:
+    """A line of it from what `tfadv.reproduction.jobs.strong` found; `claimed` and `ours` in percent."""
+    low, high = (100 * each for each in standard["interval"])
+    strong = 100 * standard["accuracy"]
+    return Beside(defense, attack, claimed, ours, strong, (low, high), standard["count"], standard["verdict"], schedule)
+
+
+@dataclasses.dataclass(frozen=True)
 class Claim:
     """What became of one sentence of a paper (reference/claims.csv).
 
@@ -110,6 +146,7 @@ class Rendering:
         figures: panel name ("a", "b", ...; "" of a single panel) -> the figure, in the paper's order.
         findings: in words, one sentence each: theorems tested, shares, what surprised.
         claims: of the paper, with their marks.
+        beside: each trained classifier's claimed and true robustness; RESULTS.md opens with them.
         columns: panels side by side, as printed.
     """
 
@@ -117,6 +154,7 @@ class Rendering:
     figures: Mapping[str, Chart | Pictures] = dataclasses.field(default_factory=dict)
     findings: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    beside: tuple[Beside, ...] = ()
     columns: int = 2
 
 

@@ -20,8 +20,10 @@ from tfadv.experiments import EXPERIMENTS
 from tfadv.models import load
 from tfadv.progress import Progress
 from tfadv.report.records import clopper_pearson
-from tfadv.reproduction.joined import newest_evaluations, settings_of, write_table
+from tfadv.reproduction.jobs import strong
+from tfadv.reproduction.joined import newest_evaluations, newest_strong, settings_of, write_table
 from tfadv.reproduction.runs import digest, read_json, seconds_of_training, short_hash, trained
+from tfadv.reproduction.study import Context
 from tfadv.reproduction.target import Row, Target
 from tfadv.validation import UserError
 
@@ -68,7 +70,13 @@ def reproduce(
     dataset = EXPERIMENTS[target.rows[0].experiment].dataset
     x, y = tfadv.data.arrays(dataset, "test", data_dir=data_dir, limit=limit)
     published = None if record is None else pathlib.Path(record)
-    known = newest_evaluations(target, [published / "evaluations"] if published else [], len(x))
+    records = [published / "evaluations"] if published else []
+    known = newest_evaluations(target, records, len(x))
+    # A subset of the test images is a look at the table, which the strong evaluation would make long.
+    standard = target.standard if len(x) >= target.standard else 0
+    if standard:
+        judged = newest_strong(records)
+        known = {key: each for key, each in known.items() if judged.get(key, {"step": 0})["step"] >= each["step"]}
     for row in [row for row in chosen if row.key in known and known[row.key]["step"] >= steps]:
         chosen.remove(row)
         report(f"{row.label}: taken from {record}, {known[row.key]['step']:,} steps")
@@ -80,6 +88,8 @@ def reproduce(
     for row in chosen:
         model = train(row)
         evaluate_row(target, row, model, x, y, examples, output / "evaluations", precision, report)
+        if standard:
+            evaluate_strongly(target, row, model, dataset, output / "evaluations", data_dir, precision, report)
         if keep_every:
             evaluate_curve(target, row, output, data_dir, dataset, precision, report)
     return write_table(target, output, len(x), published)
@@ -189,6 +199,29 @@ def evaluate_row(
     shown = ", ".join(f"{name} {100 * values['accuracy']:.2f}" for name, values in columns.items())
     report(f"{row.label} at {result['step']:,} steps: {shown}")
     return result
+
+
+def evaluate_strongly(
+    target: Target,
+    row: Row,
+    run: pathlib.Path,
+    dataset: str,
+    folder: pathlib.Path,
+    data_dir: str | None,
+    precision: str,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """AutoAttack and its checks on a row (`jobs.strong`), or what was found before for these weights."""
+    model = load(run / "model.keras")
+    name = f"standard-{row.key}-{short_hash([target.epsilon, target.standard, precision, digest(model)])}"
+    found = read_json(folder / f"{name}.json")
+    if found is None:
+        context = Context(folder / name, folder, data_dir, lambda line: report(f"{row.label}: {line}"))
+        standard = strong(model, dataset, target.epsilon, "linf", target.standard, context, precision=precision)
+        found = {"key": row.key, "step": read_json(run / "metrics.json")["step"], "standard": standard}
+        files.write_json(folder / f"{name}.json", found)
+        report(f"{row.label}: AutoAttack leaves {100 * standard['accuracy']:.1f}, {standard['verdict']}")
+    return found
 
 
 def evaluate_curve(

@@ -34,7 +34,10 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A table as data: rows, columns, where black-box examples come from, the file of printed numbers, our readings."""
+    """A table as data: rows, columns, where black-box examples come from, the file of printed numbers, our readings.
+
+    `epsilon` is of linf, and `standard` the test images of the strong evaluation of each row; 0 leaves it out.
+    """
 
     title: str
     reference: str
@@ -43,6 +46,8 @@ class Target:
     source: Row
     columns: tuple[Column, ...]
     readings: tuple[str, ...] = ()
+    epsilon: float = 0.0
+    standard: int = 0
 
 
 def printed(target: Target) -> dict[tuple[str, str], float]:

@@ -22,6 +22,7 @@ from tfadv.evaluation.checks.rule import (
     without_probe,
 )
 from tfadv.evaluation.subject import Subject
+from tfadv.objectives import CROSS_ENTROPIES
 
 _DRAWS_AT_A_TIME = 500
 
@@ -193,8 +194,8 @@ def coverage(subject: Subject, effort: Effort) -> Finding:
     """A quick look is no evaluation to publish."""
     objectives = {getattr(config, "objective", "") for config in iterative(subject)}
     kinds = {
-        "cross-entropy": "cross_entropy" in objectives,
-        "scale-free loss": bool(objectives - {"cross_entropy"}),
+        "cross-entropy": bool(objectives & set(CROSS_ENTROPIES)),
+        "scale-free loss": bool(objectives - set(CROSS_ENTROPIES)),
         "every target": "targeted_dlr" in objectives,
         "minimum norm": any(isinstance(config, Fab | DeepFool | CarliniWagner) for config in subject.configs),
         "no gradient": any(isinstance(config, Square | Spsa | HopSkipJump) for config in subject.configs),

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfadv.attacks import Apgd, Mim, Pgd
 from tfadv.evaluation.subject import Crafted, Subject
+from tfadv.objectives import CROSS_ENTROPIES
 from tfadv.report.charts import Chart, Series
 from tfadv.report.records import Check
 from tfadv.validation import UserError
@@ -164,16 +165,17 @@ def iterative(subject: Subject) -> list[Any]:
 def probe(subject: Subject, effort: Effort, **changes: Any) -> Pgd:
     """PGD that stands for the suite's attacks at other radii and steps.
 
-    It ascends the margin if any iterative attack of the suite ascends something else than cross-entropy; so it is
-    hindered by what hinders the suite.
+    It ascends the margin if any iterative attack of the suite ascends something else than cross-entropy, plain or
+    lifted; so it is hindered by what hinders the suite.
     """
-    others = any(getattr(config, "objective", "") != "cross_entropy" for config in iterative(subject))
+    objectives = {config.objective for config in iterative(subject)}
+    objective = "lifted_cross_entropy" if "lifted_cross_entropy" in objectives else "cross_entropy"
     settings: dict[str, Any] = {
         "epsilon": subject.epsilon,
         "step_size": 2.5 * subject.epsilon / effort.steps,
         "steps": effort.steps,
         "norm": subject.norm,
-        "objective": "margin" if others else "cross_entropy",
+        "objective": "margin" if objectives - set(CROSS_ENTROPIES) else objective,
         "seed": subject.seed,
         "bounds": subject.bounds,
     }
