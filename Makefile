@@ -11,13 +11,14 @@ SOURCES := setup.py pyproject.toml README.md $(shell find tfadv trainers attacks
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help quickstart test lint types pytest slow wheel bazel clean distclean
+.PHONY: help quickstart test lint types pytest slow docs wheel bazel clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart [DATASET=digits|mnist]  install, then train, attack, evaluate, cross-check, export, report"
 	@echo "make test                               install, then lint, types and the tests that are not marked slow"
 	@echo "make slow                               install, then the tests that are marked slow"
+	@echo "make docs                               build the documentation; open build/site/index.html"
 	@echo "make wheel                              build dist/*.whl"
 	@echo "make bazel                              build and run the fast tests under Bazel"
 	@echo "make clean | distclean                  remove caches and build outputs | and $(VENV)"
@@ -37,7 +38,7 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@rm -rf build && touch $@
 
 $(VENV)/.installed-dev: $(SOURCES) | $(BIN)/python
-	$(INSTALL) '.[dev,crosscheck]'
+	$(INSTALL) '.[dev,docs,crosscheck]'
 	@rm -rf build && touch $(VENV)/.installed $@
 
 quickstart: $(VENV)/.installed
@@ -60,6 +61,10 @@ pytest: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow
+
+# Warnings are errors. The variable silences a notice about the future of the tools.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 wheel: $(VENV)/.installed-dev
 	rm -rf build

@@ -84,6 +84,7 @@ setuptools.setup(
         "jax": ["foolbox>=3.3", "jax>=0.6"],
         "onnx": ["onnxruntime>=1.17", "tf2onnx>=1.17"],
         "ray": ["ray>=2.9"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
         "dev": [
             "build>=1.0",
             "hypothesis>=6.100",

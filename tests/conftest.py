@@ -17,6 +17,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Of tests/faults; here, because pytest asks the top folder alone."""
+    parser.addoption("--fault-counts", metavar="FILE", help="adds what tests/faults injected and found to a JSON file")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the clone, or a skip that says what is missing."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import itertools
 import json
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import keras
 import pytest
 
-from tfadv import adversarial, augment, losses, training
+from tfadv import adversarial, attacks, augment, losses, training
 from tfadv.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,13 @@ DOCS = ROOT / "docs"
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
 GUIDES = [name for name in PAGES if name != "README.md"]
 SCALE = "training_at_scale.md"
+
+# Guide -> the other library that it shows, and the extra of setup.py that installs it.
+PEERS = {
+    "coming_from_art.md": ("art", "art"),
+    "coming_from_cleverhans.md": ("cleverhans", "crosscheck"),
+    "coming_from_foolbox.md": ("foolbox", "foolbox"),
+}
 
 # Blocks of a cluster name this folder: one for each machine, which sets TF_CONFIG, and one for all of them.
 SHARED, MACHINE = "/shared/", "export TF_CONFIG="
@@ -63,7 +71,8 @@ def assert_printed(block: Block, output: str) -> None:
 
 def test_the_index_lists_every_guide():
     assert GUIDES
-    assert re.findall(r"^- \[[^]]+\]\((\w+\.md)\): ", PAGES["README.md"], re.MULTILINE) == GUIDES
+    listed = re.findall(r"^- \[[^]]+\]\((\w+\.md)\): ", PAGES["README.md"], re.MULTILINE)
+    assert sorted(listed) == GUIDES
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -72,7 +81,7 @@ def test_every_link_leads_to_a_file(page):
     assert [link for link in links if not (DOCS / link.split("#")[0]).exists()] == []
 
 
-@pytest.mark.parametrize("page", GUIDES)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_of_a_language_that_is_run(page):
     """A block that no test runs would rot; and none is cut off by a fence that is missing."""
     assert {block.language for block in blocks(page)} <= {"python", "bash"}
@@ -100,6 +109,19 @@ def resolved(dotted: str) -> object:
     return found
 
 
+# A build that carries what is imported alone finds here what is imported by its name.
+ROOMS = (
+    "tfadv.analysis",
+    "tfadv.crosscheck",
+    "tfadv.evaluation",
+    "tfadv.export",
+    "tfadv.models",
+    "tfadv.report",
+    "tfadv.reproduction",
+    "tfadv.testing",
+)
+
+
 @pytest.mark.parametrize("page", GUIDES)
 def test_every_dotted_name_exists(page):
     names = {match[0] for piece in inline(page) if (match := re.match(r"(tfadv|training)(\.\w+)+", piece))}
@@ -122,7 +144,7 @@ def calls(page: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_every_call_in_the_text_has_parameters_of_that_name():
-    known = {**vars(losses), **vars(augment), **vars(adversarial), **vars(training)}
+    known = {**vars(attacks), **vars(losses), **vars(augment), **vars(adversarial), **vars(training)}
     checked = []
     for page in GUIDES:
         for name, parameters in calls(page):
@@ -186,8 +208,8 @@ def test_every_flag_and_every_experiment_that_a_guide_names_exists(page):
     programs = [*ROOT.glob("trainers/*.py"), *ROOT.glob("attacks/*.py")]
     flags = {name for path in programs for name in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', path.read_text())}
     named = set(re.findall(r"--(\w+)", PAGES[page]))
-    assert named
     flags |= {"dir", "tag_set", "signature_def", "overwrite", "outdir", "inputs"}  # of saved_model_cli
+    flags |= {"dest", "find", "no", "wheel"}  # first words of flags of pip
     assert named <= flags
     families = {name.split("/")[0] for name in EXPERIMENTS}
     for family, member in re.findall(r"\b(\w+_\w+)/(\w+|\.\.\.)", PAGES[page]):
@@ -237,10 +259,13 @@ def run(command: list[str], folder: Path, given: str = "") -> subprocess.Complet
     )
 
 
-@pytest.fixture(scope="module", params=GUIDES)
+@pytest.fixture(scope="module", params=list(PAGES))
 def guide(request, tmp_path_factory):
     """(page, folder) of a guide whose Python blocks have run there."""
     page, folder = request.param, tmp_path_factory.mktemp("guide")
+    library, extra = PEERS.get(page, ("keras", ""))
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is optional and not installed: pip install '.[{extra}]'")
     own = [block for block in blocks(page) if block.language == "python" and not of_cluster(block)]
     session = [(f"{page}, Python block {number}", block.code) for number, block in enumerate(own)]
     done = run([sys.executable, "-c", SESSION], folder, json.dumps(session))
@@ -272,6 +297,26 @@ def test_the_blocks_run_as_written(guide):
             assert done.returncode == int(refused), done.stderr[-3000:]
             assert "Traceback" not in done.stderr
             assert_printed(block, done.stdout + done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PEERS)
+def test_the_attacks_of_the_other_library_and_ours_exist(page):
+    """The table of attacks: in its head the two modules, in its rows what each calls the same attack."""
+    library, extra = PEERS[page]
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is optional and not installed: pip install '.[{extra}]'")
+    (head,) = re.findall(r"^\| (.*?, `[\w.]+`) \| tfadv, `tfadv\.attacks` \|$", PAGES[page], re.MULTILINE)
+    place = re.search(r"`([\w.]+)`", head)[1]
+    module = importlib.import_module(place)
+    theirs = {name for cell in first_column(page, head) for name in re.findall(r"`(\w+)`", cell)}
+    assert len(theirs) > 5
+    for name in theirs:
+        assert hasattr(module, name) or importlib.util.find_spec(f"{place}.{name}") is not None, name
+    start = PAGES[page].index(f"| {head} |")
+    table = PAGES[page][start : PAGES[page].index("\n\n", start)]
+    ours = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)", row.split("|")[2])}
+    assert {name for name in ours if not hasattr(attacks, name)} == set()
 
 
 def free_ports(count: int) -> list[int]:

@@ -116,3 +116,14 @@ def test_a_folder_that_cannot_be_made_cannot_be_held(tmp_path):
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(UserError, match="name a folder that you may write to"), files.holding(tmp_path / "file/run"):
         pass
+
+
+def test_a_seal_holds_until_something_is_changed():
+    value = {"b": [1, 2.5, None], "a": {"z": "text", "y": True}}
+    sealed = json.loads(json.dumps(files.sealed(value)))
+    assert {**value, "sha256": sealed["sha256"]} == sealed
+    assert files.is_whole(sealed)
+    assert files.is_whole(dict(reversed(sealed.items())))
+    assert files.is_whole(value)
+    assert not files.is_whole({**sealed, "b": [1, 2.5000001, None]})
+    assert not files.is_whole({**sealed, "c": 0})

@@ -187,6 +187,7 @@ def _l1_sample(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return signs * entries / per_example(_l1_size(entries) + rest, entries)
 
 
+# Largest change of a pixel.
 LINF = Ball(
     project=_linf_project,
     ascent=_linf_ascent,
@@ -194,6 +195,7 @@ LINF = Ball(
     size=_linf_size,
     confine=_linf_confine,
 )
+# Euclidean length of the change.
 L2 = Ball(
     project=_l2_project,
     ascent=_l2_ascent,
@@ -201,5 +203,7 @@ L2 = Ball(
     size=_l2_size,
     confine=_l2_confine,
 )
+# Sum of the changes of all pixels.
 L1 = Ball(project=_l1_project, ascent=_l1_ascent, sample=_l1_sample, size=_l1_size, confine=_l1_confine)
+# Name -> ball, as `norm` of attacks and evaluations names it.
 BALLS: dict[str, Ball] = {"linf": LINF, "l2": L2, "l1": L1}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfadv.validation import UserError
@@ -79,3 +80,18 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` to `path` as indented JSON, atomically; NaN is refused, because JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` with one more entry, the SHA-256 of the others as JSON, so that damage does not pass for a number."""
+    return {**value, "sha256": _digest(value)}
+
+
+def is_whole(value: Mapping[str, Any]) -> bool:
+    """Whether JSON values are as `sealed` left them; those without a seal count as whole."""
+    return "sha256" not in value or value["sha256"] == _digest(value)
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    content = {key: part for key, part in value.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

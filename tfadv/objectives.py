@@ -145,7 +145,9 @@ def _check_classes(name: str, logits: tf.Tensor, least: int, instead: str) -> No
         raise UserError(f"{name} needs at least {least} classes, got {logits.shape[-1]} logits; use {instead}")
 
 
+# (labels [B] or [B, K], logits [B, K]) -> [B].
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Name -> what an attack's `objective` ascends.
 OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
     "lifted_cross_entropy": lifted_cross_entropy,

@@ -10,15 +10,29 @@ from tfadv import data, training
 from tfadv.experiments import (
     EXPERIMENTS,
     attack_strength,
+    avmixup_small,
     defenses_cifar10,
     defenses_mnist,
     feature_smoothing_table1,
+    label_smoothing_variants,
+    logit_squeezing_mnist,
     quickstart,
+    weight_decay_cifar10,
 )
 
 
 def test_the_index_holds_every_experiment_of_every_file():
-    modules = (attack_strength, defenses_cifar10, defenses_mnist, feature_smoothing_table1, quickstart)
+    modules = (
+        attack_strength,
+        avmixup_small,
+        defenses_cifar10,
+        defenses_mnist,
+        feature_smoothing_table1,
+        label_smoothing_variants,
+        logit_squeezing_mnist,
+        quickstart,
+        weight_decay_cifar10,
+    )
     assert len(EXPERIMENTS) == sum(len(module.EXPERIMENTS) for module in modules)
     for module in modules:
         assert module.EXPERIMENTS.items() <= EXPERIMENTS.items()

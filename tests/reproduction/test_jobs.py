@@ -1,6 +1,9 @@
 """A classifier is trained once for all who ask, measured as asked, and the result is read back after a kill."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tfadv.reproduction.study import Context
 from tfadv.training import Experiment
 from tfadv.validation import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "experiment": "tests/digits",
     "changes": {"steps": 30},
@@ -72,3 +76,35 @@ def test_the_strong_evaluation_has_a_verdict(context):
     assert found["accuracy"] <= found["clean"]
     assert next(iter(found["rows"])) == "APGD-CE"
     assert not (context.folder / "standard").exists()
+
+
+FOLDER = """
+import pathlib, sys
+from tfadv.experiments import EXPERIMENTS
+from tfadv.reproduction import jobs
+from tfadv.reproduction.study import Context
+from tfadv.training import Experiment
+EXPERIMENTS["tests/digits"] = Experiment("digits", "linear", batch_size=50, steps=10)
+folder = pathlib.Path(sys.argv[1])
+for steps in map(int, sys.argv[2:]):
+    settings = {"experiment": "tests/digits", "changes": {"steps": steps}}
+    print(jobs.trained_run(settings, Context(folder, folder, None, print)).name)
+"""
+
+
+@pytest.mark.slow
+def test_another_process_finds_the_run_and_trains_it_further(tmp_path):
+    """An experiment holds a loss, whose address in memory must not name the folder."""
+
+    def names(*steps):
+        command = [sys.executable, "-c", FOLDER, str(tmp_path), *map(str, steps)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+        return done.stdout.splitlines()
+
+    first = names(20)
+    assert first[0] == "tests/digits: training to 20 steps"
+    again = names(20, 40)
+    assert again[0] == first[-1]
+    assert again[1:3] == ["tests/digits: training to 40 steps", "resumed at step 20 of 40"]
+    assert again[-1].rpartition("-")[0] == first[-1].rpartition("-")[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first[-1], again[-1]]

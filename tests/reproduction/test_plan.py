@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from tfadv import files
 from tfadv.reproduction.plan import carry_out
 from tfadv.reproduction.study import Job, Rendering, Study
 from tfadv.validation import UserError
@@ -65,8 +66,21 @@ def test_a_result_says_what_it_depends_on_and_where_it_was_made(tmp_path):
     assert values["seconds"] >= 0
     assert "tensorflow" in values["environment"]
     (stored,) = (tmp_path / "jobs").iterdir()
-    assert json.loads(stored.read_text()) == values
+    assert json.loads(stored.read_text()) == files.sealed(values)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [{"result": 50}, {"settings": {"number": 8}, "sha256": None}])
+def test_a_result_that_was_damaged_or_is_another_jobs_is_made_again(tmp_path, change):
+    expected = carry_out([study("p/fig1", 7)], tmp_path, scale="smoke", report=lambda line: None)
+    (stored,) = (tmp_path / "jobs").iterdir()
+    changed = {**json.loads(stored.read_text()), **change}
+    if "sha256" in change:
+        changed = files.sealed({key: value for key, value in changed.items() if key != "sha256"})
+    stored.write_text(json.dumps(changed))
+    again = carry_out([study("p/fig1", 7)], tmp_path, scale="smoke", report=lambda line: None)
+    assert again["p/fig1"]["job 7"]["result"] == expected["p/fig1"]["job 7"]["result"]
+    assert again["p/fig1"]["job 7"]["settings"] == {"number": 7}
 
 
 def test_a_failure_is_raised_after_the_other_jobs_are_done(tmp_path):

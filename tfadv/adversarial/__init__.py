@@ -20,7 +20,7 @@ from tfadv.adversarial.natural import NaturalTraining as NaturalTraining
 from tfadv.adversarial.trades import Trades as Trades
 from tfadv.adversarial.transport import sinkhorn as sinkhorn
 
-# What `Experiment.method` names: training methods around a classifier, and what changes one of them.
+# What `Experiment.method` names: training methods around a classifier.
 METHODS: dict[str, type[AdversarialMethod]] = {
     "logit_pairing": AdversarialLogitPairing,
     "feature_scatter": FeatureScatter,
@@ -28,4 +28,5 @@ METHODS: dict[str, type[AdversarialMethod]] = {
     "mart": Mart,
     "trades": Trades,
 }
+# And what goes around one of them and changes it.
 WRAPPERS: dict[str, type[AdversarialWrapper]] = {"avmixup": AVmixup, "awp": WeightPerturbation}

@@ -68,6 +68,7 @@ from tfadv.attacks.transfer import Transferred as Transferred
 from tfadv.attacks.transfer import transfer as transfer
 from tfadv.validation import UserError
 
+# Config -> its pure function on one batch; AutoAttack, a cascade of several, has none.
 ATTACKS: dict[type, Any] = {
     Adaptive: adaptive,
     Apgd: apgd,

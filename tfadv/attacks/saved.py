@@ -31,11 +31,12 @@ _KINDS = {
 
 
 def describe(config: Any) -> dict[str, Any]:
-    """A config as JSON values: its class name and its fields; a function among them by its name."""
+    """A config as JSON values: its class name and its fields; a function by its name, a model by its type."""
     values = {"class": type(config).__name__}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        values[field.name] = f"{value.__module__}.{value.__qualname__}" if callable(value) else value
+        name = getattr(value, "__qualname__", "")
+        values[field.name] = f"{value.__module__}.{name}" if callable(value) and name else value
     return json.loads(json.dumps(values, default=_plain))
 
 

@@ -19,6 +19,7 @@ from tfadv.augment.mixup import Mixup, mixup
 from tfadv.augment.pad_crop_flip import PadCropFlip, pad_crop_flip
 from tfadv.validation import UserError
 
+# Config -> its pure function on one batch.
 AUGMENTATIONS: dict[type[Augmentation], Callable[..., Pair]] = {
     GaussianNoise: gaussian_noise,
     FeatureSmoothing: feature_smoothing,

@@ -34,6 +34,7 @@ from tfadv.validation import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# Name -> what is known of the data set before one byte of it is read.
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec
     for spec in (

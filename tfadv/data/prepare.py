@@ -28,7 +28,12 @@ _CHUNK = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """Where a data set lies, and whether it lay there already."""
+    """Where a data set lies.
+
+    Attributes:
+        folder: <data_dir>/<name>/<version>.
+        already: whether it lay there before.
+    """
 
     folder: pathlib.Path
     already: bool

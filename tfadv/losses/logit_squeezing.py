@@ -98,14 +98,14 @@ class LogitSqueezing(PenalizedCrossEntropy):
 
     y_true: class numbers [B] or [B, 1], or distributions [B, K]; y_pred: logits [B, K].
 
-    What the default reduction (the mean over the batch) makes of it, and reduction "sum":
+    What the default reduction (the mean over the batch) makes of it, and reduction "sum"; n is the p-norm:
 
     | power | extent | mean | sum |
     |---|---|---|---|
-    | 1 | example | mean CE + weight * mean ||z_i||_p (p = 2: feature smoothing's L_LoS) | B times that |
-    | 2 | example | mean CE + weight * mean ||z_i||_p^2 | B times that |
-    | 1 | batch | (sum CE + weight ||vec Z||_p) / B | sum CE + weight ||vec Z||_p (logit squeezing, eq. 5) |
-    | 2 | batch | (sum CE + weight ||vec Z||_p^2) / B (p = 2: as "example") | sum CE + weight ||vec Z||_p^2 |
+    | 1 | example | mean CE + weight * mean n(z_i) (p = 2: feature smoothing's L_LoS) | B times that |
+    | 2 | example | mean CE + weight * mean n(z_i)^2 | B times that |
+    | 1 | batch | (sum CE + weight n(vec Z)) / B | sum CE + weight n(vec Z) (logit squeezing, eq. 5) |
+    | 2 | batch | (sum CE + weight n(vec Z)^2) / B (p = 2: as "example") | sum CE + weight n(vec Z)^2 |
 
     With extent "batch", but for the squared 2-norm, an example's loss depends on its neighbors, and the strength on the
     batch size: with power 1 and p = 2 the collapse to z = 0 comes at weight sqrt(B (K-1)/K). Under `tf.distribute` the

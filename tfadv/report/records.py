@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfadv.files import is_whole
 from tfadv.report.charts import Chart
 from tfadv.report.charts import from_json as chart_from_json
 from tfadv.report.tables import one_line
@@ -277,7 +278,7 @@ class Verdict:
 
 
 def check_schema(data: Any, schema: str, version: int) -> None:
-    """Raises UserError unless `data` says that it is `schema`, in `version` or an earlier one."""
+    """Raises UserError unless `data` says that it is `schema`, in `version` or an earlier one, and is whole."""
     found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
     if found != schema:
         raise UserError(f"expected a JSON object with schema {schema!r}, got {found!r}; name a report.json")
@@ -286,4 +287,9 @@ def check_schema(data: Any, schema: str, version: int) -> None:
         raise UserError(
             f"schema_version must lie in 1..{version}, got {written!r}; "
             "read the report with the version of tfadv that wrote it"
+        )
+    if not is_whole(data):
+        raise UserError(
+            "sha256 of the report is not that of its content: it was damaged or changed after it was written; take "
+            "another copy, or remove the entry sha256 if you changed it yourself"
         )

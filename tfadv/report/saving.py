@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tfadv.files import replacing
+from tfadv.files import replacing, sealed
 from tfadv.report import html, outputs, themes
 from tfadv.report.collection import Collection
 from tfadv.report.report import Report
@@ -43,7 +43,7 @@ def files(subject: Report | Collection, adversarial: Any = None) -> dict[str, by
     """Every file of the saved report by name; see `Report.save`."""
     page = html.build(subject)
     content = {
-        "report.json": json_text(subject.to_json()).encode(),
+        "report.json": json_text(sealed(subject.to_json())).encode(),
         "report.html": page.text.encode(),
         "table.md": subject.markdown().encode(),
         "table.tex": subject.latex().encode(),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import pathlib
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,13 +42,20 @@ def experiment_of(settings: Mapping[str, Any]) -> training.Experiment:
 def trained_run(settings: Mapping[str, Any], context: Context) -> pathlib.Path:
     """The run folder of `experiment_of(settings)`, trained here or found there; jobs that share it wait for each other.
 
-    Runs that differ in their steps alone share a folder: one that has fewer is trained further, and one that has more
-    is another run.
+    A run begins with what the longest run of the same experiment in fewer steps has reached, if there is one, which
+    stays as it is: the first steps of a training do not depend on how many follow.
     """
     experiment = experiment_of(settings)
     unbounded = dataclasses.replace(experiment, steps=1)
-    name = f"{settings['experiment'].replace('/', '_')}-{short_hash(repr(unbounded))}-{experiment.steps}"
-    folder = context.runs / name
+    # Not its repr, in which a loss has an address in memory, another one in every process.
+    stem = f"{settings['experiment'].replace('/', '_')}-{short_hash(training.describe(unbounded))}-"
+    folder = context.runs / f"{stem}{experiment.steps}"
+    steps = [int(path.parent.name.removeprefix(stem)) for path in context.runs.glob(f"{stem}*/metrics.json")]
+    shorter = [each for each in steps if each < experiment.steps]
+    if shorter and not folder.exists():
+        # Another job may be making the same copy, and be faster.
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=context.runs) as copy:
+            os.replace(shutil.copytree(context.runs / f"{stem}{max(shorter)}", f"{copy}/run"), folder)
     while True:
         try:
             return trained(

@@ -7,6 +7,7 @@ larger plan takes over what a smaller one did, and two studies share what both n
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 import shutil
 import sys
@@ -51,7 +52,7 @@ def carry_out(
         raise UserError(f"executor must be one of {EXECUTORS}, got {executor!r}")
     asked = {study.key: study.jobs(scale) for study in studies}
     jobs = {job.identity: job for each in asked.values() for job in each}
-    missing = {name: job for name, job in jobs.items() if read_json(_place(output, name)) is None}
+    missing = {name: job for name, job in jobs.items() if _finished(output, job) is None}
     seconds = sum(job.seconds for job in missing.values())
     report(
         f"{len(studies)} target{'s' * (len(studies) != 1)} at scale {scale}: {len(jobs)} jobs, "
@@ -69,8 +70,7 @@ def carry_out(
             else:
                 report(f"{number}/{len(missing)} {job.key}: done; about {duration(left)} left")
     found = {
-        key: {job.key: values for job in each if (values := read_json(_place(output, job.identity)))}
-        for key, each in asked.items()
+        key: {job.key: values for job in each if (values := _finished(output, job))} for key, each in asked.items()
     }
     if failed:
         raise UserError(
@@ -82,6 +82,20 @@ def carry_out(
 
 def _place(output: pathlib.Path, identity: str) -> pathlib.Path:
     return output / "jobs" / f"{identity}.json"
+
+
+def _finished(output: pathlib.Path, job: Job) -> dict[str, Any] | None:
+    """What a job left; None where it is not finished, or its file is damaged or another job's."""
+    values = read_json(_place(output, job.identity))
+    if not (isinstance(values, dict) and files.is_whole(values)):
+        return None
+    asked = {
+        "work": f"{job.work.__module__}.{job.work.__name__}",
+        "settings": json.loads(json.dumps(dict(job.settings))),
+    }
+    if any(values.get(name) != value for name, value in asked.items()):
+        return None
+    return {name: value for name, value in values.items() if name != "sha256"}
 
 
 def perform(job: Job, output: pathlib.Path, data_dir: str | None) -> str | None:
@@ -109,7 +123,7 @@ def perform(job: Job, output: pathlib.Path, data_dir: str | None) -> str | None:
         "seconds": time.monotonic() - began,
         "environment": training.environment(),
     }
-    files.write_json(_place(output, job.identity), values)
+    files.write_json(_place(output, job.identity), files.sealed(values))
     shutil.rmtree(work, ignore_errors=True)
     return None
 

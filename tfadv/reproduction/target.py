@@ -34,9 +34,17 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A table as data: rows, columns, where black-box examples come from, the file of printed numbers, our readings.
+    """A table as data.
 
-    `epsilon` is of linf, and `standard` the test images of the strong evaluation of each row; 0 leaves it out.
+    Attributes:
+        title: the heading of what is printed.
+        reference: name of the file of printed numbers in the package's folder reference/.
+        paper_steps: training steps of the paper.
+        rows, columns: what is trained, and what each is measured by.
+        source: the row whose classifier black-box examples are made on.
+        readings: what the paper leaves open, and how it is read here.
+        epsilon: of linf, for the strong evaluation.
+        standard: test images of the strong evaluation of each row; 0 leaves it out.
     """
 
     title: str

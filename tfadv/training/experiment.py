@@ -18,7 +18,9 @@ from tfadv.adversarial import METHODS, WRAPPERS, AdversarialModel, NaturalTraini
 from tfadv.losses import LabelSmoothing, add_weight_decay
 from tfadv.validation import UserError
 
+# What a training step computes in: names of Keras' dtype policies.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Name -> optimizer, a function of the learning rate and further settings.
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,
     "sgd": keras.optimizers.SGD,

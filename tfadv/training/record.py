@@ -57,23 +57,31 @@ def claim(experiment: Experiment, workdir: pathlib.Path) -> None:
 def restore(checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
     """Loads the newest checkpoint that is there; returns its step, 0 without one.
 
+    TensorFlow's own list of them, the file "checkpoint", is written anew at the next one; where it is damaged it goes.
+
     Raises:
-        UserError: it cannot be read.
+        UserError: the checkpoint cannot be read.
     """
-    state = tf.train.get_checkpoint_state(str(folder))
-    there = [path for path in (state.all_model_checkpoint_paths if state else ()) if os.path.exists(f"{path}.index")]
-    if not there:
-        return 0
     try:
-        checkpoint.restore(there[-1]).assert_existing_objects_matched()
+        listed = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # UnicodeDecodeError is one
+        listed = None
+    if listed is None:
+        (folder / "checkpoint").unlink(missing_ok=True)
+    steps = sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("ckpt-*.index"))
+    if not steps:
+        return 0
+    newest = str(folder / f"ckpt-{steps[-1]}")
+    try:
+        checkpoint.restore(newest).assert_existing_objects_matched()
     except Exception as error:  # TensorFlow raises another type for each kind of damage, IndexError among them.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"checkpoint {there[-1]} cannot be read ({reason}); remove {there[-1]}.* to go back to the one before, or "
+            f"checkpoint {newest} cannot be read ({reason}); remove {newest}.* to go back to the one before, or "
             "name another workdir"
         ) from error
     # Not the optimizer's count, which leaves out the updates that loss scaling skipped.
-    return int(there[-1].rpartition("-")[2])
+    return steps[-1]
 
 
 class Log:

@@ -13,6 +13,7 @@ from tfadv.validation import UserError
 
 # What the others see when a process of the cluster dies.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+# What a training step can be spread over: names that `make_strategy` takes.
 STRATEGIES = ("default", "mirrored", "multiworker", "tpu")
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
