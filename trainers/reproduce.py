@@ -26,6 +26,7 @@ _LIMIT = flags.DEFINE_integer("limit", None, "Of a table: evaluates a seeded, st
 _PUBLISH = flags.DEFINE_string("publish", None, "A record: tables take rows from it; everything shown goes into it.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", ["auto", "float32", "bfloat16"], "Of a table's attacks.")
 _EXECUTOR = flags.DEFINE_enum("executor", "local", EXECUTORS, "One job after the other here, or on a Ray cluster.")
+_ONLY_FINISHED = flags.DEFINE_bool("only_finished", False, "Shows what is finished, and does no further work.")
 
 
 def main(argv: list[str]) -> None:
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> None:
         scale=_SCALE.value,
         data_dir=_DATA_DIR.value,
         executor=_EXECUTOR.value,
+        only_finished=_ONLY_FINISHED.value,
         publish=_PUBLISH.value,
         steps=_STEPS.value,
         rows=_ROWS.value,

@@ -1,5 +1,7 @@
 """`run` knows its targets, renders studies from their jobs, and publishes them with an index."""
 
+import dataclasses
+
 import pytest
 
 from tfadv import reproduction
@@ -35,6 +37,20 @@ def test_a_study_is_done_shown_and_published(tmp_path):
     for folder in (tmp_path / "out" / "paper_fig1", tmp_path / "results" / "paper_fig1"):
         assert "| value | 9 | 10 | +1 |" in (folder / "study.md").read_text()
     assert "A figure (short)" in (tmp_path / "results" / "RESULTS.md").read_text()
+
+
+@pytest.mark.usefixtures("one_study")
+def test_what_is_finished_is_shown_without_further_work(tmp_path, monkeypatch):
+    shown = []
+    partial = dataclasses.replace(STUDY, render=lambda results: shown.append(dict(results)) or Rendering())
+    monkeypatch.setattr(reproduce, "STUDIES", {STUDY.key: partial})
+    for number in range(2):
+        reproduction.run(["paper/fig1"], tmp_path, only_finished=True, report=str)
+        assert shown.pop() == ({"j": {"value": 10}} if number else {})
+        page = (tmp_path / "paper_fig1" / "study.md").read_text()
+        assert ("**1 of 1 jobs are not done yet" in page) == (number == 0)
+        reproduction.run(["paper/fig1"], tmp_path, report=str)
+        shown.clear()
 
 
 @pytest.mark.usefixtures("one_study")

@@ -106,6 +106,9 @@ def markdown(
     parts = [f"# {study.title}", f"`python -m trainers.reproduce {command}`"]
     if scale == "smoke":
         parts.append(f"**{_SMOKE.capitalize()}.**")
+    asked = len(study.jobs(scale))
+    if len(jobs) < asked:
+        parts.append(f"**{asked - len(jobs)} of {asked} jobs are not done yet; what depends on them is missing here.**")
     parts.append("\n".join(f"- {finding}" for finding in rendering.findings))
     if rendering.compared:
         parts.append(table(rendering.compared).markdown())

@@ -32,6 +32,7 @@ def carry_out(
     scale: str,
     data_dir: str | None = None,
     executor: str = "local",
+    only_finished: bool = False,
     report: Callable[[str], None] = print,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Does what is missing, and returns everything: study -> job -> {"result", "settings", "seconds", ...}.
@@ -42,6 +43,7 @@ def carry_out(
         output: receives jobs/ (finished results), work/ (of jobs under way) and runs/ (trained models).
         scale: one of `SCALES`.
         executor: "local", or "ray" for a cluster (`ray.init` finds it by its own variables), one job on one core.
+        only_finished: does nothing, and returns what is there.
 
     Raises:
         UserError: an unknown scale or executor, Ray is not installed, or jobs that failed, by name.
@@ -58,6 +60,8 @@ def carry_out(
         f"{len(studies)} target{'s' * (len(studies) != 1)} at scale {scale}: {len(jobs)} jobs, "
         f"{len(jobs) - len(missing)} finished; about {duration(seconds)} for the others on two cores"
     )
+    if only_finished:
+        missing = {}
     began, spent, failed = time.monotonic(), 0.0, {}
     with _executor(executor) as do:
         for number, (name, trouble) in enumerate(do(missing, output, data_dir), start=1):

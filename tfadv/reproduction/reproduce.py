@@ -24,6 +24,7 @@ def run(
     scale: str = "short",
     data_dir: str | None = None,
     executor: str = "local",
+    only_finished: bool = False,
     publish: str | os.PathLike | None = None,
     steps: int | None = None,
     rows: Sequence[str] | None = None,
@@ -36,7 +37,7 @@ def run(
 
     Args:
         targets: keys, PAPER/TABLE_OR_FIGURE, or "all".
-        scale, data_dir, executor: as in `plan.carry_out`.
+        scale, data_dir, executor, only_finished: as in `plan.carry_out`; trained tables are left out by the last.
         publish: a record, usually results; every target has a folder there, and RESULTS.md is its index.
         steps, rows, keep_every, limit, precision: of trained tables, as in `table.reproduce`.
 
@@ -51,7 +52,8 @@ def run(
     output = pathlib.Path(output)
     studies = [STUDIES[key] for key in chosen if key in STUDIES]
     if studies:
-        found = plan.carry_out(studies, output, scale=scale, data_dir=data_dir, executor=executor, report=report)
+        how: dict[str, Any] = {"scale": scale, "data_dir": data_dir, "executor": executor}
+        found = plan.carry_out(studies, output, only_finished=only_finished, report=report, **how)
         for study in studies:
             jobs = found[study.key]
             rendering = study.render({key: values["result"] for key, values in jobs.items()})
@@ -63,7 +65,7 @@ def run(
             for finding in rendering.findings:
                 report(f"- {finding}")
     for key in chosen:
-        if key not in TARGETS:
+        if key not in TARGETS or only_finished:
             continue
         options: dict[str, Any] = {"rows": rows, "keep_every": keep_every, "precision": precision, "report": report}
         reproduce(
