@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Of tests/faults; here, because pytest asks the top folder alone."""
-    parser.addoption("--fault-counts", metavar="FILE", help="adds what tests/faults injected and found to a JSON file")
+    parser.addoption("--fault-counts", metavar="FOLDER", help="keeps what tests/faults injected and found")
 
 
 @pytest.fixture(scope="session")

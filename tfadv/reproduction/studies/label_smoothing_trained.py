@@ -290,7 +290,9 @@ CLOSEST = (
     "DeepFool as in the program: on probabilities, at most 10 steps, each adding the sum of all steps so far, clipped "
     "to the box at the end alone. C&W: 5 searches of 50 steps of Adam 0.1, c from 1 on; the program asks the last of "
     "the 50 alone, here any of them may succeed. Iterations are not stated: 10 is the default of the program's "
-    "command line, 50 that of its C&W; with 10 C&W leaves far more than printed.",
+    "command line, 50 that of its C&W. On one net (MNIST LeNet, ALS 0.1, 200 images; printed 4.2%) 5 searches of 10, "
+    "15 of 10, 15 of 20, 5 of 50 and 5 of 100 steps left 80, 80, 42, 5 and 0%: 5 of 50 were chosen by that number, so "
+    "table 5 is no independent evidence for that net.",
     '"C&W" here is the optimization attack; other papers call a margin loss so (inconsistency I6). The two are never '
     "compared.",
 )
