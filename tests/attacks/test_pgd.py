@@ -166,7 +166,10 @@ def test_a_model_without_a_gradient_is_refused_with_the_remedy(blocked):
 
 REFUSED = {
     "norm": ({"norm": "l7"}, r"norm must be one of \[.*'l2', 'linf'\], got 'l7'"),
-    "objective": ({"objective": "loss"}, r"objective must be one of \['cross_entropy', 'dlr', 'margin'\], got 'loss'"),
+    "objective": (
+        {"objective": "loss"},
+        r"objective must be one of \['cross_entropy', 'dlr', 'lifted_.*\], got 'loss'",
+    ),
     "keep": ({"keep": "first"}, r"keep must be one of \['best', 'last'\], got 'first'"),
     "steps": ({"steps": 0}, "steps must be at least 1, got 0"),
     "restarts": ({"restarts": 0}, "restarts must be at least 1, got 0"),

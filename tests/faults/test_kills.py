@@ -47,7 +47,7 @@ x = np.random.default_rng(0).uniform(0.1, 0.9, [60, 4, 4, 1]).astype(np.float32)
 def model(images):
     return tf.reshape(images - 0.5, [-1, 16]) @ weights
 print("begun", flush=True)
-report = evaluate(model, (x, tf.argmax(model(x), axis=1).numpy()), 0.05, suite="standard", state=folder / "state")
+report = evaluate(model, (x, tf.argmax(model(x), axis=1).numpy()), 0.05, suite="quick", state=folder / "state")
 values = report.to_json()
 for row in values["rows"]:
     del row["seconds"]

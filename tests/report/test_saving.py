@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from tfadv.files import sealed
 from tfadv.report import outputs, saving, themes
 from tfadv.report.charts import Chart, Series
 from tfadv.report.collection import Collection
@@ -25,7 +26,19 @@ def test_the_saved_json_keeps_each_array_on_one_line(make_report, tmp_path):
     make_report().save(tmp_path)
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert '"labels": [3, 1, 4, 1],\n' in text
-    assert json.loads(text) == make_report().to_json()
+    assert json.loads(text) == sealed(make_report().to_json())
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_a_report_that_was_changed_after_it_was_written_is_refused(make_report, tmp_path):
+    make_report().save(tmp_path)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    for changed in (text.replace('"labels": [3, 1,', '"labels": [3, 2,'), text.replace('"name": "', '"name": "x')):
+        assert changed != text
+        with pytest.raises(UserError, match="damaged or changed after it was written"):
+            Report.from_json(json.loads(changed))
+    without = {key: value for key, value in json.loads(text).items() if key != "sha256"}
+    assert Report.from_json({**without, "name": "mine"}).name == "mine"
 
 
 def contents(folder):
