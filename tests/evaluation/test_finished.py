@@ -57,6 +57,15 @@ def test_a_truncated_file_counts_as_none(tmp_path):
     assert finished.read(path) is None
 
 
+def test_another_attacks_file_counts_as_none(tmp_path):
+    """Somebody copied or renamed it."""
+    finished = Finished(tmp_path, X)
+    path = finished.path(Pgd(0.3))
+    finished.write(path, CRAFTED)
+    assert finished.read(path) is not None
+    assert finished.read(path.rename(finished.path(Pgd(0.2)))) is None
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make"):

@@ -68,18 +68,21 @@ class Finished:
         return self.folder / f"{_digest((self._identity, attacks.to_dict(config), *given))}.npz"
 
     def read(self, path: pathlib.Path) -> Crafted | None:
-        """What `write` stored there; None if nothing did, or if it is damaged."""
+        """What `write` stored there; None if nothing did, or if it is damaged or another attack's."""
         try:
             # Opened here, because np.load leaves a damaged file open.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 values = json.loads(str(stored["values"]))
+                if values.pop("name") != path.stem:
+                    return None
                 return Crafted(**{name: stored[name] for name in ("x_adv", "fooled", "discarded")}, **values)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 
     def write(self, path: pathlib.Path, crafted: Crafted) -> None:
         """Stores a result, whole or not at all."""
-        values = {name: getattr(crafted, name) for name in ("seconds", "gradients", "queries", "precision")}
+        values: dict[str, Any] = {"name": path.stem}
+        values |= {name: getattr(crafted, name) for name in ("seconds", "gradients", "queries", "precision")}
         arrays = {name: getattr(crafted, name) for name in ("x_adv", "fooled", "discarded")}
         with files.replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, values=np.array(json.dumps(values)), **arrays)
