@@ -14,9 +14,19 @@ import pytest
 
 import tfadv
 from tfadv.evaluation.checks import CHECKS
-from tools.docs import checks, rendering
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def tool(name):
+    """A module of tools/docs, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/docs/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+checks, rendering = tool("checks"), tool("rendering")
 DOCS = ROOT / "docs"
 SETTINGS = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 NAVIGATION = re.findall(r"^ +- (?:.*: )?([\w./]+\.md)$", SETTINGS, re.MULTILINE)
@@ -246,7 +256,7 @@ def test_docstrings_are_shown_as_they_are_written():
     """A condition is no quotation, what stands between angle brackets no tag, and code stays code."""
     if importlib.util.find_spec("griffe") is None:
         pytest.skip("the documentation tools are optional and not installed: pip install '.[docs]'")
-    from tools.docs.docstrings import escaped
+    escaped = tool("docstrings").escaped
 
     assert escaped("Args:\n    l1, l2: >= 0, or `x > 0`.") == "Args:\n    l1, l2: \\>= 0, or `x > 0`."
     assert escaped("holds <name>/ and `<name>` if 1 < 2") == "holds &lt;name>/ and `<name>` if 1 < 2"
