@@ -52,7 +52,7 @@ def test_the_page_has_everything_and_the_command_that_made_it(folder):
         "(figure-a.svg)",
         "(b) Weights \\|w\\|.",
         "| FS-1 | depends | at w = 1 only |",
-        "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | trusted | 8% |",
+        "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | overestimates | trusted | 8% |",
         "- b is read as -b.",
         "1 jobs, 12 s of wall time in all; 2 cores, Linux.",
     ):
@@ -81,10 +81,18 @@ def test_smoke_says_that_it_is_not_the_papers_scale(tmp_path):
     assert "not run at paper scale" in (tmp_path / "s" / "study.md").read_text()
 
 
+@pytest.mark.parametrize(("ours", "count", "word"), [(1.09, 1_000, "agrees"), (1.1, 1_000, "overestimates")])
+def test_an_attack_overestimates_from_half_a_point_on(ours, count, word):
+    (row,) = gallery.true_robustness([beside("d", "PGD", None, ours, {**STANDARD, "count": count}, "8%")]).rows
+    assert row[5] == word
+    few = beside("d", "PGD", None, 0.6 + 2.9, {**STANDARD, "count": 100}, "8%")
+    assert gallery.true_robustness([few]).rows[0][5] == "agrees"
+
+
 def test_the_index_of_results_opens_with_what_is_claimed_beside_what_is_true(folder):
     results.write_index(folder.parent)
     index = (folder.parent / "RESULTS.md").read_text()
-    line = "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | trusted | 8% |"
+    line = "| LoS + noise | PGD | 71.5 | 5.7 | 0.6 (0.2 to 1.3; 1,000) | overestimates | trusted | 8% |"
     assert index.index("## Claimed beside true") < index.index(line) < index.index("- Variance (short)")
 
 

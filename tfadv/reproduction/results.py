@@ -25,7 +25,7 @@ _BESIDE = """## Claimed beside true
 
 What a paper claims for a defense, what our classifier shows under the same attack, and what AutoAttack and the checks
 of `tfadv.evaluate` leave of it. The distance of the last two is what the paper's attack does not see; the distance of
-the first two is the training's, which is shorter here as the last column says.
+the first two is the training's, which is shorter here as the last column says. The verdict is on AutoAttack's number.
 """
 _PAPERS = """Here "ours" is the paper's own attack, which returns its last iterate; "any iterate" counts an image as
 fooled if any iterate fooled it.
