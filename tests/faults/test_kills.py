@@ -83,7 +83,6 @@ def begun(kind: str, folder: Path) -> subprocess.Popen:
 
 @pytest.mark.parametrize("kind", WORK)
 def test_whatever_the_moment_of_the_kill_the_result_is_the_same(kind, tmp_path, fault_counts):
-    start = time.monotonic()
     straight = begun(kind, tmp_path / "straight")
     start = time.monotonic()
     expected, _ = straight.communicate(timeout=600)

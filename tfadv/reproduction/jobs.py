@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,17 +96,15 @@ def measure(settings: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "attacks": {},
     }
     precision = settings.get("precision", "auto")
+
+    def left(values: dict[str, Any]) -> dict[str, Any]:
+        outcome = attacks.compiled(model, attacks.from_dict(values), precision=precision).run(x, y)
+        any_iterate = float((~outcome.ever_adversarial).mean())
+        return {**share(~outcome.adversarial), "any_iterate": any_iterate, "precision": outcome.precision}
+
     for name, values in settings.get("attacks", {}).items():
-        # Kept one by one, because a run that is killed in the last of them should not begin with the first.
-        path = context.folder / f"{short_hash([name, values, result['weights']])}.json"
-        found = read_json(path)
-        if found is None:
-            context.report(f"{name} on {len(x):,} images")
-            outcome = attacks.compiled(model, attacks.from_dict(values), precision=precision).run(x, y)
-            any_iterate = float((~outcome.ever_adversarial).mean())
-            found = {**share(~outcome.adversarial), "any_iterate": any_iterate, "precision": outcome.precision}
-            files.write_json(path, found)
-        result["attacks"][name] = found
+        line = f"{name} on {len(x):,} images"
+        result["attacks"][name] = kept(context, line, [values, result["weights"]], left, values)
     if settings.get("standard"):
         result["standard"] = strong(
             model,
@@ -118,6 +116,24 @@ def measure(settings: Mapping[str, Any], context: Context) -> dict[str, Any]:
             precision=precision,
         )
     return result
+
+
+def kept(
+    context: Context, name: str, settings: Any, work: Callable[..., dict[str, Any]], *given: Any
+) -> dict[str, Any]:
+    """What `work(*given)` finds, or what it found before: a job that was killed does not begin with its first part.
+
+    Args:
+        name: of the part, also reported when it begins.
+        settings: JSON values that, with the name, decide what it finds.
+    """
+    path = context.folder / f"{short_hash([name, settings])}.json"
+    found = read_json(path)
+    if found is None:
+        context.report(name)
+        found = work(*given)
+        files.write_json(path, found)
+    return found
 
 
 def strong(

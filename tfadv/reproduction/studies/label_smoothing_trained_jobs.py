@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tfadv.data
-from tfadv import analysis, attacks, files
+from tfadv import analysis, attacks
 from tfadv.attacks import CarliniWagner, DeepFool, Fgm
 from tfadv.experiments import label_smoothing_variants as experiments
 from tfadv.losses.smoothed_cross_entropy import SmoothedCrossEntropy
 from tfadv.models import load
 from tfadv.reproduction import jobs
-from tfadv.reproduction.runs import read_json, short_hash
 from tfadv.reproduction.studies import label_smoothing_trained_attacks as program
 from tfadv.reproduction.study import Context, Job
 
@@ -131,14 +130,7 @@ def measure_smoothing(settings: Mapping[str, Any], context: Context) -> dict[str
         return jobs.share(~attacks.compiled(model, config, precision="float32").run(x, y).adversarial)
 
     def kept(name: str, how: Any, work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
-        """What `work` finds; a run that is killed later need not find it again."""
-        path = context.folder / f"{short_hash([name, how, result['weights']])}.json"
-        found = read_json(path)
-        if found is None:
-            context.report(name)
-            found = work(*given)
-            files.write_json(path, found)
-        return found
+        return jobs.kept(context, name, [how, result["weights"]], work, *given)
 
     def own_labels(epsilon: float, steps: int) -> dict[str, Any]:
         return left(program.against_own_labels(model, loss, epsilon=epsilon, steps=steps), *many)
