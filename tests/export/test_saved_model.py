@@ -52,11 +52,14 @@ def test_serve_gives_logits_probabilities_and_class(exported, digits):
     assert (answer["class"] == digits[1]).numpy().mean() > 0.8
 
 
-def test_serve_uint8_divides_by_255(exported, digits):
+def test_serve_takes_floats_and_bytes(exported, digits):
+    """In Python one function takes both; a signature has one dtype, so there are two of those."""
     module = load(exported[1])
     bytes_in = np.round(digits[0] * 255).astype(np.uint8)
-    expected = module.serve(tf.constant(bytes_in.astype(np.float32) / 255))
-    np.testing.assert_allclose(module.serve_uint8(tf.constant(bytes_in))["logits"], expected["logits"], atol=1e-5)
+    expected = module.serve(tf.constant(bytes_in.astype(np.float32) / 255))["logits"]
+    by_signature = module.signatures["serve_uint8"](images=tf.constant(bytes_in))["logits"]
+    for logits in (module.serve(tf.constant(bytes_in))["logits"], by_signature):
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 CONFIGS = [

@@ -6,13 +6,15 @@ Signatures of an exported folder (H, W, C are the model's own):
                               -> logits float32 [B, K], probabilities float32 [B, K], class int32 [B]
     serve_uint8               images uint8 [B, H, W, C] in 0..255 -> the same
     attack (`export_attack`)  images as in serve, labels int32 [B], epsilon float32 [] -> x_adv like images
+
+A signature has one dtype, so there are two of them. In Python, `tf.saved_model.load(DIR).serve(images)` takes both.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -42,8 +44,7 @@ def export_classifier(
         UserError: a model that gives probabilities or whose shape or variables cannot be found, or a folder that
             belongs to something else or cannot be written.
     """
-    served = classifier(model, image_shape)
-    return _write(served, _signatures(served), directory)
+    return _write(classifier(model, image_shape), directory)
 
 
 def export_attack(
@@ -75,26 +76,23 @@ def export_attack(
             )
         return {"x_adv": x_adv}
 
-    return _write(served, {**_signatures(served), "attack": attack}, directory)
+    return _write(served, directory, attack)
 
 
-def _signatures(served: Classifier) -> dict[str, Any]:
-    @tf.function(input_signature=[served.images()])
+def _write(served: Classifier, directory: str | os.PathLike, attack: Callable[..., Any] | None = None) -> pathlib.Path:
+    """Writes the signatures of a classifier, and `attack` beside them if there is one, to `directory`."""
+
+    @tf.function
     def serve(images):  # type: ignore[no-untyped-def]
-        return served.answers(images)
+        return served.answers(tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images)
 
-    @tf.function(input_signature=[served.images(dtype=tf.uint8)])
-    def serve_uint8(images):  # type: ignore[no-untyped-def]
-        return served.answers(tf.cast(images, tf.float32) / 255.0)
-
-    return {"serve": serve, "serving_default": serve, "serve_uint8": serve_uint8}
-
-
-def _write(served: Classifier, signatures: dict[str, Any], directory: str | os.PathLike) -> pathlib.Path:
+    of_floats = serve.get_concrete_function(served.images())
+    of_bytes = serve.get_concrete_function(served.images(dtype=tf.uint8))
+    signatures = {"serve": of_floats, "serving_default": of_floats, "serve_uint8": of_bytes}
     directory, module = pathlib.Path(directory), tf.Module()
-    module.owned = served.owned
-    for name, signature in signatures.items():
-        setattr(module, name, signature)
+    module.owned, module.serve = served.owned, serve
+    if attack is not None:
+        module.attack = signatures["attack"] = attack
     with replacing_folder(directory, "saved_model.pb", "a SavedModel") as temporary, explaining_lost_variables():
         tf.saved_model.save(module, str(temporary), signatures=signatures)
     return directory
