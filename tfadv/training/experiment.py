@@ -16,13 +16,14 @@ import tfadv.data
 import tfadv.models
 from tfadv.adversarial import METHODS, WRAPPERS, AdversarialModel, NaturalTraining
 from tfadv.losses import LabelSmoothing, add_weight_decay
+from tfadv.training.fused_adam import FusedAdam
 from tfadv.validation import UserError
 
 # What a training step computes in: names of Keras' dtype policies.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Name -> optimizer, a function of the learning rate and further settings.
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-    "adam": keras.optimizers.Adam,
+    "adam": FusedAdam,
     "sgd": keras.optimizers.SGD,
 }
 
