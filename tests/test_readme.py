@@ -50,6 +50,14 @@ def test_the_table_lists_every_program_and_its_command():
     assert [f"tfadv-{Path(path).stem.replace('_', '-')}" for path, _ in rows] == [command for _, command in rows]
 
 
+def test_what_is_claimed_beside_true_is_what_the_results_say():
+    results = (ROOT / "results" / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    section = README.split("## Claimed beside true\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(lines) > 4
+    assert [line for line in lines if line not in results] == []
+
+
 def test_every_make_target_that_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)", README))
