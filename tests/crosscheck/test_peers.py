@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from tfadv.attacks import Fgm, Pgd
+from tfadv.attacks import Fgm, Mim, Pgd
 from tfadv.crosscheck import PEERS, peers
 from tfadv.crosscheck.peers import BOX, NotShared, Peer, batches, by_batch, check_shared, require
 from tfadv.validation import UserError
@@ -22,7 +22,7 @@ def test_the_index_names_every_peer_once():
     for peer in PEERS.values():
         known = {*peer.attacks, *peer.broken}
         assert {"Fgm", "Mim", "Pgd"} <= set(peer.attacks)
-        assert {*peer.differs, *peer.takes_start} <= known
+        assert {*(name.split()[0] for name in peer.differs), *peer.takes_start} <= known
         assert not set(peer.attacks) & set(peer.broken)
 
 
@@ -70,6 +70,12 @@ def test_an_attack_on_a_batch_becomes_one_on_all_images():
     attack(1.0, x, np.arange(5), None, None, 5)
     assert seen[-1] == (5, [0, 1, 2, 3, 4], None)
     assert batches(0, 3) == []
+
+
+def test_a_difference_belongs_to_an_attack_or_to_its_form_in_one_norm():
+    peer = made(differs={"Mim": "always", "Pgd l1": "there"})
+    configs = [Mim(0.1, norm="l2"), Pgd(0.1, norm="l1"), Pgd(0.1, norm="l2"), Fgm(0.1)]
+    assert [peer.difference(config) for config in configs] == ["always", "there", None, None]
 
 
 def test_versions_are_of_what_is_installed():

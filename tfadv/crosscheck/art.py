@@ -29,6 +29,8 @@ from tfadv.crosscheck.torch_models import classifier
 from tfadv.models import predictor
 
 _NORMS = {"linf": np.inf, "l2": 2}
+_GRADIENT_NORMS = {**_NORMS, "l1": 1}
+_DENSE = "steps along the whole gradient, and not on the few pixels where it is steepest"
 _PGD = "art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_"
 
 
@@ -101,17 +103,17 @@ def _silent(count: int) -> dict[str, Any]:
 @by_batch
 def fgm(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
     """`FastGradientMethod`."""
-    check_shared(config, norm=tuple(_NORMS), bounds=BOX, **PLAIN_FGM)
-    settings = {"norm": _NORMS[config.norm], "eps": config.epsilon, "batch_size": len(x)}
+    check_shared(config, norm=tuple(_GRADIENT_NORMS), bounds=BOX, **PLAIN_FGM)
+    settings = {"norm": _GRADIENT_NORMS[config.norm], "eps": config.epsilon, "batch_size": len(x)}
     return _run("FastGradientMethod", model, x, y, **settings)
 
 
 @by_batch
 def pgd(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
     """`ProjectedGradientDescentPyTorch` or `-TensorFlowV2`, from `start` where there is one."""
-    check_shared(config, norm=tuple(_NORMS), bounds=BOX, **PLAIN_PGD)
+    check_shared(config, norm=tuple(_GRADIENT_NORMS), bounds=BOX, **PLAIN_PGD)
     settings = {
-        "norm": _NORMS[config.norm],
+        "norm": _GRADIENT_NORMS[config.norm],
         "eps": config.epsilon,
         "eps_step": config.step_size,
         "max_iter": config.steps,
@@ -230,6 +232,8 @@ PEER = Peer(
     differs={
         "Apgd": "returns the last iterate, and not the best",
         "CarliniWagner": "gradient descent with a line search in place of Adam",
+        "Fgm l1": _DENSE,
+        "Pgd l1": _DENSE,
         "DeepFool": "leaves from the predicted class, and overshoots once at the end",
         "HopSkipJump": "counts iterations; given as many as fit into our queries",
         "Square": "rescales its schedule to the queries, which pays where they are few; one window for the whole batch",

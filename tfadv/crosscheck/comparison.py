@@ -219,7 +219,7 @@ def _row(examples: Examples, mine: list[_Entry], peer: Peer, model: Any, seeds: 
             across, longer = examples.judge(config, further)
             success, distance = success | across, np.where(success, distance, longer)
         shares.append(success.mean())
-    if first.last_success is not None and one_start and kind not in peer.differs:
+    if first.last_success is not None and one_start and peer.difference(config) is None:
         equal = float((first.last_success == success).mean())
     own = [entry.success.mean() for entry in mine[:seeds]]
     return Row(
@@ -231,7 +231,7 @@ def _row(examples: Examples, mine: list[_Entry], peer: Peer, model: Any, seeds: 
         distance=_median(mine[seeds - 1].success, mine[seeds - 1].distance) if closest else None,
         peer_distance=_median(success, distance) if closest else None,
         share_of_equal_flags=equal,
-        differs=peer.differs.get(kind),
+        differs=peer.difference(config),
         seeds=seeds,
         error=math.sqrt((np.var(own, ddof=1) + np.var(shares, ddof=1)) / seeds) if seeds > 1 else None,
     )

@@ -27,6 +27,8 @@ from tfadv.crosscheck.peers import (
 )
 from tfadv.models import predictor
 
+_DENSE = "steps along the whole gradient, and not on the few pixels where it is steepest"
+
 
 class Loaded(NamedTuple):
     """Foolbox' model of images in [0, 1], and how its framework takes and returns them.
@@ -85,17 +87,16 @@ def _attack(name: str, **settings: Any) -> Any:
 
 @by_batch
 def fgm(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
-    """`Linf-` and `L2FastGradientAttack`."""
-    check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_FGM)
-    kind = {"linf": "LinfFastGradientAttack", "l2": "L2FastGradientAttack"}[config.norm]
-    return _run(_attack(kind), model, x, y, config)
+    """`Linf-`, `L2-` and `L1FastGradientAttack`."""
+    check_shared(config, norm=("linf", "l2", "l1"), bounds=BOX, **PLAIN_FGM)
+    return _run(_attack(f"{config.norm.capitalize()}FastGradientAttack"), model, x, y, config)
 
 
 @by_batch
 def pgd(model: Loaded, x: np.ndarray, y: np.ndarray, config: Any, start: np.ndarray | None) -> np.ndarray:
-    """`Linf-` and `L2ProjectedGradientDescentAttack`, from `start` where there is one."""
-    check_shared(config, norm=("linf", "l2"), bounds=BOX, **PLAIN_PGD)
-    kind = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}[config.norm]
+    """`Linf-`, `L2-` and `L1ProjectedGradientDescentAttack`, from `start` where there is one."""
+    check_shared(config, norm=("linf", "l2", "l1"), bounds=BOX, **PLAIN_PGD)
+    kind = f"{config.norm.capitalize()}ProjectedGradientDescentAttack"
     attack = _attack(kind, abs_stepsize=config.step_size, steps=config.steps, random_start=config.random_start)
     if start is not None:
         attack.random_start = True
@@ -176,6 +177,8 @@ PEER = Peer(
     },
     takes_start=("Pgd",),
     differs={
+        "Fgm l1": _DENSE,
+        "Pgd l1": _DENSE,
         "HopSkipJump": "counts iterations; given as many as fit into our queries",
         "Mim": "accumulates signs (l2: unit vectors) where the paper accumulates gradients of mean size 1",
     },

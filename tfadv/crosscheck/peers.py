@@ -45,7 +45,8 @@ class Peer:
         load: our Keras classifier as its attacks take it.
         attacks: class name of our config -> its attack, as this module describes.
         takes_start: attacks with a random start that begin where they are told to.
-        differs: class name -> in what its attack departs from ours; such a pair is compared by strength alone.
+        differs: class name, or class name and norm ("Pgd l1") -> in what its attack departs from ours; such a pair is
+            compared by strength alone.
         broken: class name -> what is wrong with an attack that it has but that cannot be compared.
     """
 
@@ -73,6 +74,11 @@ class Peer:
         if kind not in self.attacks:
             raise NotShared(f"{self.name} has no {kind}")
         return self.attacks[kind]
+
+    def difference(self, config: Any) -> str | None:
+        """In what its attack of the kind of `config` departs from ours, if it does."""
+        kind = type(config).__name__
+        return self.differs.get(kind, self.differs.get(f"{kind} {getattr(config, 'norm', '')}"))
 
     def versions(self) -> dict[str, str]:
         """Distribution -> version, of those that are installed."""
