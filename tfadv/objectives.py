@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfadv.soft_labels import one_hot
+from tfadv.soft_labels import check_pairs, one_hot
 from tfadv.validation import UserError
 
 # A logit that no class can reach: masks the true class out of a maximum without making infinities.
@@ -37,9 +37,13 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
     Returns:
         [B], nats, >= 0.
+
+    Raises:
+        UserError: shapes that do not fit.
     """
     logits = tf.cast(logits, tf.float32)
     labels = tf.convert_to_tensor(labels)
+    check_pairs(labels, logits)
     if labels.dtype.is_integer and labels.shape.rank == 1:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
     return tf.nn.softmax_cross_entropy_with_logits(_distribution(labels, logits.shape[-1]), logits)

@@ -17,14 +17,12 @@ and lambda = 0.1 is mass 0.9, the uniform distribution. Beyond (K-1)/K the true 
 
 from __future__ import annotations
 
-import math
-import numbers
 import warnings
 from typing import Any
 
 import tensorflow as tf
 
-from tfadv.validation import UserError
+from tfadv.validation import UserError, as_number
 
 # 1 - 0.1 and (10 - 1) / 10 may differ in the last bit; neither is "beyond uniform".
 _ROUNDING = 1e-9
@@ -98,6 +96,19 @@ def one_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:
     return tf.where(inside[:, None], rows, float("nan"))
 
 
+def check_pairs(labels: tf.Tensor, logits: tf.Tensor) -> None:
+    """Refuses labels that are visibly not one for each row of `logits`; unknown shapes pass.
+
+    Raises:
+        UserError: logits that are not [B, K], or another number of labels.
+    """
+    if logits.shape.rank not in (None, 2) or not labels.shape[:1].is_compatible_with(logits.shape[:1]):
+        raise UserError(
+            f"labels must be one for each row of logits [B, K], got labels of shape {labels.shape} and logits of shape "
+            f"{logits.shape}; pass those of the same batch"
+        )
+
+
 def smooth(labels: tf.Tensor, classes: int, mass: float) -> tf.Tensor:
     """mass / (K-1) (1 - y) + (1 - mass) y: the true class gives `mass`, the K - 1 others share it evenly.
 
@@ -164,21 +175,22 @@ def recast(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             f"y_pred must be logits of shape [B, K] with K >= 2, got shape {logits.shape}; "
             "end the model in Dense(classes) without activation"
         )
-    classes = logits.shape[1]
-    if y_true.shape.rank == 2 and y_true.shape[1] == classes:
+    classes, given = logits.shape[1], y_true.shape
+    rows = given[:1].is_compatible_with(logits.shape[:1])
+    if rows and given.rank == 2 and given[1] == classes:
         return tf.cast(y_true, tf.float32)
-    if y_true.shape.rank == 2 and y_true.shape[1] == 1:
-        y_true = y_true[:, 0]
-    if y_true.shape.rank != 1:
+    if rows and given.rank == 2 and given[1] == 1:
+        return tf.cast(y_true[:, 0], tf.int32)
+    if not rows or given.rank != 1:
         raise UserError(
             f"y_true must have shape [B], [B, 1] or [B, {classes}] for logits of shape {logits.shape}, "
-            f"got {y_true.shape}; pass one integer or one distribution for each example"
+            f"got {given}; pass one integer or one distribution for each example"
         )
     return tf.cast(y_true, tf.int32)
 
 
 def _probability(name: str, value: Any, meaning: str) -> float:
-    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    number = as_number(value)
     if not 0.0 <= number <= 1.0:
         raise UserError(f"{name} must lie in [0, 1], got {value!r}; {meaning}")
     return number

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,6 +14,10 @@ from absl import flags, logging
 
 # Float rounding of a resized or normalized image may leave the box by a few units in the last place.
 _RANGE_TOLERANCE = 1e-5
+# Attacks compute in float32, which must hold the square of a radius.
+_LARGEST_RADIUS = 1e18
+# Flags that say where a program writes; an empty one, as from an unset variable, would be the current folder.
+_WRITTEN = ("output", "publish", "work", "workdir")
 
 
 class UserError(ValueError):
@@ -35,6 +41,9 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
 
     def guarded(argv: list[str]) -> int:
         try:
+            for name in _WRITTEN:
+                if name in flags.FLAGS and flags.FLAGS[name].value == "":
+                    raise UserError(f"{name} must name a file or folder, got nothing; write . for the current folder")
             main(argv)
         except UserError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -42,6 +51,44 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
         return 0
 
     return guarded
+
+
+def check_bounds(bounds: Any) -> tuple[float, float]:
+    """Returns `bounds` as two floats (lowest, highest); either may be infinite, as for an input without limits.
+
+    Raises:
+        UserError: not two numbers, NaN, or the lowest is not below the highest.
+    """
+    pair = real_numbers(bounds)
+    if pair.shape != (2,) or not pair[0] < pair[1]:
+        raise UserError(f"bounds must be two numbers (lowest, highest), such as (0.0, 1.0), got {bounds!r}")
+    return float(pair[0]), float(pair[1])
+
+
+def as_number(value: Any) -> float:
+    """`value` as a float; NaN, which lies in no range, for what is no real number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return math.nan
+
+
+def real_numbers(value: Any) -> np.ndarray:
+    """`value` as a float64 array; a single NaN, which lies in no range, for what is no array of real numbers."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.array(math.nan)
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else np.array(math.nan)
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{name} must be one array of numbers, got a {type(value).__name__}: {error}") from error
 
 
 def check_images(x: Any, bounds: tuple[float, float] = (0.0, 1.0), name: str = "x") -> np.ndarray:
@@ -53,17 +100,20 @@ def check_images(x: Any, bounds: tuple[float, float] = (0.0, 1.0), name: str = "
         name: how the caller knows the argument, for the message.
 
     Raises:
-        UserError: not floating point, no batch axis, NaN or infinite, or outside `bounds`.
+        UserError: not floating point, no batch axis or no features, NaN or infinite, or outside `bounds`; or bounds
+            that `check_bounds` refuses.
     """
-    array = np.asarray(x)
-    low, high = bounds
-    if array.dtype.kind not in "fV":  # bfloat16 has NumPy kind "V"
+    array = _as_array(name, x)
+    low, high = check_bounds(bounds)
+    # bfloat16 has NumPy kind "V", as have records and raw bytes, which are no numbers.
+    if array.dtype.kind not in "fV" or not np.can_cast(array.dtype, np.float32, "same_kind"):
         raise UserError(
             f"{name} must be floating-point images in [{low:g}, {high:g}], got dtype {array.dtype}; "
             "divide 8-bit images by 255 first"
         )
-    array = array.astype(np.float32, copy=False)
-    if array.ndim < 2:
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is refused below
+        array = array.astype(np.float32, copy=False)
+    if array.ndim < 2 or 0 in array.shape[1:]:
         raise UserError(
             f"{name} must have a batch axis and at least one feature axis, got shape {array.shape}; "
             "pass one image as image[None]"
@@ -92,9 +142,9 @@ def check_labels(y: Any, count: int, classes: int | None = None, name: str = "y"
         classes: K, when the number of logits is known.
 
     Raises:
-        UserError: wrong rank, wrong length, not whole numbers, or outside 0..K-1.
+        UserError: wrong rank, wrong length, not whole numbers, outside 0..K-1, or weights that choose no class.
     """
-    array = np.asarray(y)
+    array = _as_array(name, y)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim not in (1, 2) or len(array) != count:
@@ -105,6 +155,13 @@ def check_labels(y: Any, count: int, classes: int | None = None, name: str = "y"
     if array.ndim == 2:
         if classes is not None and array.shape[1] != classes:
             raise UserError(f"{name} must have {classes} columns, one for each logit, got {array.shape[1]}")
+        real = array.dtype.kind in "fiub"
+        if not real or not (np.isfinite(array) & (array >= 0)).all() or not array.any(axis=1).all():
+            values = f"values from {array.min()} to {array.max()}" if real and array.size else f"dtype {array.dtype}"
+            raise UserError(
+                f"{name} of shape {array.shape} must hold a distribution over the classes in each row (finite, >= 0, "
+                f"not all 0), got {values}; or pass class numbers of shape [{count}]"
+            )
         array = array.argmax(axis=1)
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and (array == np.round(array)).all()):
@@ -114,18 +171,18 @@ def check_labels(y: Any, count: int, classes: int | None = None, name: str = "y"
             )
     elif array.dtype.kind not in "iu":
         raise UserError(f"{name} must be integers, got dtype {array.dtype}; number the classes from 0")
-    array = array.astype(np.int32)
-    if array.size and (array.min() < 0 or (classes is not None and array.max() >= classes)):
+    # Before the conversion, which would wrap 2**32 to class 0.
+    if array.size and (array.min() < 0 or array.max() >= (2**31 if classes is None else classes)):
         top = "the number of classes - 1" if classes is None else str(classes - 1)
         raise UserError(
             f"{name} must lie in 0..{top}, got labels from {array.min()} to {array.max()}; "
             "number the classes from 0, one for each logit"
         )
-    return array
+    return array.astype(np.int32)
 
 
 def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, strict: bool) -> None:
-    """Refuses a negative, NaN or infinite `epsilon`; an linf ball wider than the box is an error or a warning.
+    """Refuses an `epsilon` that is no radius; an linf ball wider than the box is an error or a warning.
 
     Args:
         epsilon: radius in the image's own units: a number, or one for each example [B].
@@ -133,15 +190,15 @@ def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, stric
             False warns, because an unbounded attack is a legitimate check of an attack.
 
     Raises:
-        UserError: as above.
+        UserError: no number, negative, above 1e18 or NaN; with `strict` also wider than the box.
     """
-    values = np.asarray(epsilon, dtype=np.float64)
-    if values.ndim > 1 or not np.isfinite(values).all() or (values < 0).any():
+    low, high = check_bounds(bounds)
+    values = real_numbers(epsilon)
+    if values.ndim > 1 or not ((values >= 0) & (values <= _LARGEST_RADIUS)).all():
         raise UserError(
-            f"epsilon must be a finite number >= 0 (or one for each example), got {epsilon!r}; write 8/255 for images "
-            "in [0, 1]"
+            f"epsilon must be a finite number >= 0 (or one for each example), at most {_LARGEST_RADIUS:g}, got "
+            f"{epsilon!r}; write 8/255 for images in [0, 1]"
         )
-    low, high = bounds
     if norm == "linf" and values.size and values.max() > high - low:
         text = (
             f"epsilon {float(values.max()):g} is wider than the whole range [{low:g}, {high:g}] of an image; it is "
@@ -153,14 +210,15 @@ def check_epsilon(epsilon: Any, bounds: tuple[float, float], norm: str, *, stric
         warnings.warn(text, stacklevel=4)
 
 
-def check_logits(logits: Any) -> None:
+def check_logits(logits: Any, count: int | None = None) -> None:
     """Refuses outputs that are not [B, K] finite numbers, or that are probabilities.
 
     Args:
         logits: what a model gave for at least one image.
+        count: B, where the caller knows how many images there were.
 
     Raises:
-        UserError: wrong rank, one class, NaN, or rows in [0, 1] that sum to 1 (within 1e-5).
+        UserError: wrong rank, one class, another number of rows, NaN, or rows in [0, 1] that sum to 1 (within 1e-5).
     """
     array = np.asarray(logits, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] < 2:
@@ -168,6 +226,8 @@ def check_logits(logits: Any) -> None:
             f"the model must give logits of shape [batch, classes >= 2], got {array.shape}; end it in "
             "Dense(classes) without activation, with two outputs for a binary problem"
         )
+    if count is not None and len(array) != count:
+        raise UserError(f"the model must give one row of logits for each image, got {len(array)} for {count} images")
     if not np.isfinite(array).all():
         raise UserError("the model gives NaN or infinite logits on these images; check its weights and its input range")
     if (array >= 0).all() and (array <= 1).all() and np.allclose(array.sum(axis=1), 1, atol=1e-5):

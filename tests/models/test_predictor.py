@@ -248,3 +248,73 @@ def test_the_batch_of_a_numpy_function_is_known_in_a_graph():
     predict = predictor(lambda x: tf.numpy_function(lambda v: v[:, :3], [x], tf.float32))
     traced = tf.function(predict).get_concrete_function(tf.TensorSpec([5, 4], tf.float32))
     assert traced.structured_outputs.shape.as_list() == [5, None]
+
+
+class Callable(tf.Module):
+    """A module that is saved with its own `__call__` and a signature that nobody asks for."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2, 2, 1], tf.float32)])
+    def __call__(self, x):
+        return tf.reshape(x, [-1, 4])
+
+
+def exported(folder):
+    functional(LAYERS.Dense(3)).export(str(folder))
+    return tf.saved_model.load(str(folder))
+
+
+def called(folder):
+    module = Callable()
+    labels = tf.function(lambda y: y, input_signature=[tf.TensorSpec([None], tf.int32)])
+    tf.saved_model.save(module, str(folder), signatures={"labels": labels})
+    return tf.saved_model.load(str(folder))
+
+
+TAKING_2X2 = {
+    "functional": lambda folder: functional(LAYERS.Dense(3)),
+    "sequential": lambda folder: keras.Sequential([keras.Input((2, 2, 1)), LAYERS.Flatten(), LAYERS.Dense(3)]),
+    "exported by Keras": exported,
+    "signature": lambda folder: save(folder, serving_default=[tf.TensorSpec([None, 2, 2, 1], tf.float32, name="x")]),
+    "callable": called,
+}
+
+
+@pytest.mark.parametrize("make", TAKING_2X2.values(), ids=TAKING_2X2)
+def test_images_of_another_shape_are_refused_with_both_shapes(make, tmp_path):
+    predict = predictor(make(tmp_path / "model"))
+    assert predict(tf.constant(IMAGES)).shape[0] == 4
+    for shape in ((4, 3, 3, 1), (4, 2, 2, 3), (4, 5)):
+        message = rf"x must have the shape that the model takes, \(None, 2, 2, 1\), got {re.escape(str(shape))}"
+        with pytest.raises(UserError, match=message):
+            predict(tf.zeros(shape))
+        with pytest.raises(UserError, match=message):
+            tf.function(predict, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+
+
+def test_what_a_model_computes_although_its_shape_says_otherwise_is_left_to_it():
+    """Keras adds and removes a last axis of 1, and a Sequential convolution takes images of any size."""
+    pooled = [LAYERS.Conv2D(3, 1), LAYERS.GlobalAveragePooling2D(), LAYERS.Dense(3)]
+    net = predictor(keras.Sequential([keras.Input((2, 2, 1)), *pooled]))
+    assert net(tf.zeros([4, 5, 5, 1])).shape == (4, 3)
+    assert predictor(functional(LAYERS.Dense(3)))(tf.zeros([4, 2, 2])).shape == (4, 3)
+
+
+def test_an_error_inside_a_model_of_the_right_shape_stays_what_it_was():
+    class Failing(LAYERS.Layer):
+        def call(self, x):
+            if x.shape[0] == 3:
+                raise ValueError("of the layer's own")
+            return x
+
+    with pytest.raises(ValueError, match="of the layer's own") as caught:
+        predictor(functional(Failing()))(tf.zeros([3, 2, 2, 1]))
+    assert not isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(None, "logits as one tensor, got NoneType"), ("a", "real numbers, got string"), (1j, "got complex128")],
+)
+def test_an_answer_that_is_no_tensor_of_numbers_is_refused(answer, message):
+    with pytest.raises(UserError, match=message):
+        predictor(lambda x: answer)(IMAGES)

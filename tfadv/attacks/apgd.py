@@ -112,6 +112,7 @@ class Apgd(search.Attack):
         check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         for name in ("steps", "targets", "restarts", "eot"):
             search.check_count(name, getattr(self, name))
+        search.check_seed(self.seed)
         if self.targeted and self.objective == TARGETED_DLR:
             raise UserError(
                 "targeted=True needs an objective of one class, got 'targeted_dlr', which leads from the true class to "

@@ -6,9 +6,9 @@ import dataclasses
 
 from tfadv.attacks.apgd import Apgd
 from tfadv.attacks.fab import Fab
-from tfadv.attacks.search import Attack, check_choice
+from tfadv.attacks.search import Attack, check_choice, check_seed
 from tfadv.attacks.square import Square
-from tfadv.validation import UserError
+from tfadv.validation import UserError, as_number, check_epsilon
 
 VERSIONS = ("standard", "plus", "rand")
 NORMS = ("linf", "l2")
@@ -47,8 +47,10 @@ class AutoAttack:
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)
         check_choice("version", self.version, VERSIONS)
-        if not self.epsilon >= 0:
+        check_seed(self.seed)
+        if not as_number(self.epsilon) >= 0:
             raise UserError(f"epsilon must be >= 0 in input units, got {self.epsilon!r}; write 8/255, never 8")
+        check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
 
     def stages(self) -> tuple[Attack, ...]:
         """The attacks of this version, in their order."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfadv.attacks import search
 from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 # Inputs are drawn this close to the box before the arctanh, which is infinite at its walls.
 _SHRINK = 0.999999
@@ -88,9 +88,9 @@ class CarliniWagner(search.Attack):
             search.check_count(name, getattr(self, name))
         for name in ("learning_rate", "initial_constant"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not 0 < as_number(value) < math.inf:
                 raise UserError(f"{name} must be a finite number > 0, got {value!r}; the published one is 0.01 or 1e-3")
-        if not (math.isfinite(self.confidence) and self.confidence >= 0):
+        if not 0 <= as_number(self.confidence) < math.inf:
             raise UserError(f"confidence must be a finite number >= 0, got {self.confidence!r}; 0 is the plain attack")
 
     @property

@@ -134,7 +134,7 @@ class Cascade:
             raise UserError("x must hold at least one image, got an empty batch")
         size = first.batch_size
         logits = np.concatenate([self._forward(x[at : at + size]).numpy() for at in range(0, len(x), size)])
-        check_logits(logits)
+        check_logits(logits, len(x))
         y = check_labels(y, len(x), logits.shape[1])
         index = np.arange(len(x)) if index is None else np.asarray(index)
         wrong = logits.argmax(axis=1) != y

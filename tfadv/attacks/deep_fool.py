@@ -12,7 +12,7 @@ from tfadv.attacks import search
 from tfadv.attacks.hyperplane import Linearized, MinimumNorm, linearized, nearest, rivals
 from tfadv.attacks.search import Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 NORMS = ("linf", "l2")
 # Added to the distance of every hyperplane, in widths of the box. Where the box stops most of a step, what is left of
@@ -65,7 +65,7 @@ class DeepFool(MinimumNorm):
             check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         search.check_count("steps", self.steps)
         search.check_count("candidates", self.candidates, 2)
-        if not (math.isfinite(self.overshoot) and self.overshoot >= 0):
+        if not 0 <= as_number(self.overshoot) < math.inf:
             raise UserError(f"overshoot must be a finite share >= 0, got {self.overshoot!r}; the published one is 0.02")
 
     @property

@@ -57,8 +57,8 @@ class CompiledAttack:
     def __init__(self, model: Any, config: Attack, *, jit: str, precision: str, batch_size: int | None) -> None:
         if not isinstance(config, Attack):
             raise UserError(f"config must be an attack of tfadv.attacks, such as Pgd(...), got {type(config).__name__}")
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch_size must be at least 1, got {batch_size}")
+        if batch_size is not None:
+            search.check_count("batch_size", batch_size)
         self.config = config
         self.batch_size = batch_size or _DEFAULT_BATCH_SIZE
         self._predict = predictor(model)
@@ -196,7 +196,7 @@ class CompiledAttack:
             raise UserError("x must hold at least one image, got an empty batch")
         if self._classes is None:
             logits = self._predict(tf.constant(x[:_FIRST_LOOK]))
-            check_logits(logits)
+            check_logits(logits, min(len(x), _FIRST_LOOK))
             self._classes = int(logits.shape[-1])
         y = check_labels(y, len(x), self._classes)
         if start is not None:

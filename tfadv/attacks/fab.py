@@ -12,7 +12,7 @@ from tfadv.attacks import search
 from tfadv.attacks.hyperplane import NORMS, Hyperplane, Linearized, MinimumNorm, linearized, nearest, rivals, step_onto
 from tfadv.attacks.search import Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 # Radius that restarts are drawn for when there is none, for inputs in [0, 1], as in the published code.
 _START_RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
@@ -75,6 +75,7 @@ class Fab(MinimumNorm):
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
+        search.check_seed(self.seed)
         search.check_choice("norm", self.norm, NORMS)
         if self.epsilon is not None:
             check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
@@ -83,9 +84,9 @@ class Fab(MinimumNorm):
         if self.targets is not None:
             search.check_count("targets", self.targets)
         for name in ("alpha_max", "beta"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not 0 <= as_number(getattr(self, name)) <= 1:
                 raise UserError(f"{name} is a share and must be in [0, 1], got {getattr(self, name)!r}")
-        if not 1 <= self.eta < 2:
+        if not 1 <= as_number(self.eta) < 2:
             raise UserError(
                 f"eta must be in [1, 2), got {self.eta!r}; 1 steps onto the hyperplane, the published 1.05 beyond it"
             )

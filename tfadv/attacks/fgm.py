@@ -13,7 +13,7 @@ from tfadv.attacks.pgd import Pgd
 from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import BALLS, L2, per_example
 from tfadv.objectives import OBJECTIVES
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 LABELS = ("true", "predicted")
 
@@ -49,7 +49,7 @@ class Fgm(search.Attack):
         check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         if self.targeted and self.label == "predicted":
             raise UserError("targeted=True needs label='true': the class to reach is y, not the prediction")
-        if self.scale is not None and not (self.scale > 0 and math.isfinite(self.scale)):
+        if self.scale is not None and not 0 < as_number(self.scale) < math.inf:
             raise UserError(f"scale must be a finite number > 0, or None for the sign, got {self.scale!r}")
         if self.scale is not None and self.norm != "linf":
             raise UserError(f"scale needs norm='linf', the ball that it clips to, got norm={self.norm!r}")

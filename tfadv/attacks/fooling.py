@@ -22,7 +22,7 @@ from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import LINF, per_example
 from tfadv.models.predictor import predictor
 from tfadv.objectives import cross_entropy
-from tfadv.validation import UserError, check_logits
+from tfadv.validation import UserError, as_number, check_bounds, check_logits, real_numbers
 
 _BATCH_SIZE = 250
 _EPSILONS = tuple(level / 255 for level in range(0, 256, 5))
@@ -54,6 +54,7 @@ class Fooling(search.Attack):
     def __post_init__(self) -> None:
         check_step_size(self.step_size)
         search.check_count("steps", self.steps)
+        search.check_seed(self.seed)
         _check_confidence(self.confidence)
         _check_noise(self.noise, self.bounds)
 
@@ -116,10 +117,11 @@ class FoolingSweep:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        epsilons = np.asarray(self.epsilons, np.float64)
+        epsilons = real_numbers(self.epsilons)
         if epsilons.ndim != 1 or not epsilons.size or not (np.isfinite(epsilons) & (epsilons >= 0)).all():
             raise UserError(f"epsilons must be finite numbers >= 0, at least one, got {self.epsilons!r}")
         search.check_count("samples", self.samples)
+        search.check_seed(self.seed)
         _check_confidence(self.confidence)
         _check_noise(self.noise, self.bounds)
 
@@ -142,12 +144,13 @@ class FoolingRates:
 
 
 def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence <= 1:
+    if not 0 < as_number(confidence) <= 1:
         raise UserError(f"confidence must be a probability above 0, at most 1, got {confidence!r}")
 
 
 def _check_noise(noise: tuple[float, float], bounds: tuple[float, float]) -> None:
-    if not bounds[0] <= noise[0] <= noise[1] <= bounds[1]:
+    (low, high), pair = check_bounds(bounds), real_numbers(noise)
+    if pair.shape != (2,) or not low <= pair[0] <= pair[1] <= high:
         raise UserError(f"noise must be (lowest, highest) within bounds {bounds}, got {noise!r}")
 
 

@@ -93,6 +93,7 @@ class HopSkipJump(search.Attack):
             check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         search.check_count("queries", self.queries, _FEWEST)
         search.check_count("directions", self.directions)
+        search.check_seed(self.seed)
 
     @property
     def keep(self) -> str:  # type: ignore[override]

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfadv.attacks import search
 from tfadv.attacks.search import Predictor, Problem, State
-from tfadv.validation import UserError, check_labels
+from tfadv.validation import UserError, as_number, check_labels
 
 OUTPUTS = ("probabilities", "logits")
 
@@ -56,11 +56,11 @@ class Jsma(search.Attack):
     bfloat16 = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.theta) and self.theta != 0):
+        if not (math.isfinite(as_number(self.theta)) and self.theta != 0):
             raise UserError(
                 f"theta must be a finite number other than 0, got {self.theta!r}; for images in [0, 1] write 1 or -1"
             )
-        if not 0 < self.gamma <= 1:
+        if not 0 < as_number(self.gamma) <= 1:
             raise UserError(
                 f"gamma must be a share of the features, above 0 and at most 1, got {self.gamma!r}; write 0.05 for 5%"
             )

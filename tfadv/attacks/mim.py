@@ -12,7 +12,7 @@ from tfadv.attacks import search
 from tfadv.attacks.pgd import Pgd
 from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import L1, normalized
-from tfadv.validation import UserError
+from tfadv.validation import UserError, as_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Mim(Pgd):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.decay >= 0 and math.isfinite(self.decay)):
+        if not 0 <= as_number(self.decay) < math.inf:
             raise UserError(f"decay must be a finite number >= 0, got {self.decay!r}; the paper's is 1.0")
 
     def begin(self, model: Predictor, problem: Problem, start: tf.Tensor) -> State:

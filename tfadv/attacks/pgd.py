@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfadv.attacks import search
 from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import BALLS, normalized, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, check_epsilon, real_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Pgd(search.Attack):
 
 def check_step_size(step_size: Any) -> None:
     """Refuses a step that is negative, infinite or of more than one axis."""
-    steps = np.asarray(step_size, np.float64)
+    steps = real_numbers(step_size)
     if steps.ndim > 1 or not np.isfinite(steps).all() or (steps < 0).any():
         raise UserError(
             f"step_size must be a finite number >= 0 (or one for each example), got {step_size!r}; write "

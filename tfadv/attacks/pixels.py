@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfadv import draws
 from tfadv.attacks import search
 from tfadv.attacks.search import Answer, Measured, Predictor, Problem, State
-from tfadv.validation import UserError
+from tfadv.validation import UserError, as_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class _RandomDraws(search.Queries):
     def __post_init__(self) -> None:
         search.check_choice("keep", self.keep, ("best", "last"))
         search.check_count("draws", self.draws)
+        search.check_seed(self.seed)
 
     @property
     def moves(self) -> int:
@@ -66,7 +67,7 @@ class PixelSwap(_RandomDraws):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.ratio <= 1:
+        if not 0 <= as_number(self.ratio) <= 1:
             raise UserError(f"ratio must be a share of the pixels in [0, 1], got {self.ratio!r}; write 0.26 for 26%")
 
     def changed(self, pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:

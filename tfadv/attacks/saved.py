@@ -85,6 +85,9 @@ def read(
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about, theirs = json.loads(str(arrays.pop("about"))), arrays.pop("logits")
+        # NumPy gives the bytes of a member that is no array.
+        if not isinstance(about, dict) or not all(isinstance(each, np.ndarray) for each in (theirs, *arrays.values())):
+            raise ValueError("it holds something else")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"state {str(path)!r} is no readable state file ({error}); remove it to begin anew") from error
     for name, kind in _KINDS.items():

@@ -20,6 +20,8 @@ from tfadv.objectives import OBJECTIVES
 from tfadv.validation import UserError
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
+# A seed is a whole number below this.
+SEEDS = 2**31
 
 
 class Problem(NamedTuple):
@@ -164,9 +166,10 @@ class Queries(Attack):
 
 
 def hit(problem: Problem, logits: tf.Tensor, targeted: bool) -> tf.Tensor:
-    """Whether the prediction is what the attack wants, bool [B]: not y, or (targeted) y."""
+    """Whether the prediction is what the attack wants, bool [B]: not y, or (targeted) y. NaN is no prediction."""
     equal = tf.argmax(logits, axis=-1, output_type=tf.int32) == problem.y
-    return equal if targeted else ~equal
+    known = ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)
+    return known & (equal if targeted else ~equal)
 
 
 def first_order(model: Predictor, x_adv: tf.Tensor, objective: Callable[[tf.Tensor], tf.Tensor]) -> Measured:
@@ -343,17 +346,28 @@ def run(
 
 def check_choice(name: str, value: Any, allowed: Any) -> None:
     """Refuses a `value` that is not among `allowed`, naming those that are."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise UserError(f"{name} must be one of {sorted(allowed)}, got {value!r}")
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
-    """Refuses a number of steps, restarts or queries below `least`."""
-    if value < least:
-        raise UserError(f"{name} must be at least {least}, got {value}")
+    """Refuses a number of steps, restarts or queries that is not whole, or below `least`."""
+    if not _whole(value) or value < least:
+        raise UserError(f"{name} must be at least {least}, got {value!r}; give a whole number")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuses a seed that the random numbers of TensorFlow and NumPy cannot both be drawn from."""
+    if not _whole(seed) or not 0 <= seed < SEEDS:
+        raise UserError(f"seed must be a whole number from 0 to {SEEDS - 1}, got {seed!r}")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def check_settings(attack: Attack) -> None:
-    """Refuses a norm or an objective that does not exist, naming the ones that do."""
+    """Refuses a norm or an objective that does not exist, naming the ones that do, and what is no seed."""
     check_choice("norm", attack.norm, BALLS)
     check_choice("objective", attack.objective, OBJECTIVES)
+    check_seed(attack.seed)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfadv.attacks import search
 from tfadv.attacks.search import Answer, Predictor, Problem, State
 from tfadv.balls import per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Rotation(_Sweep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.degrees <= 180:
+        if not 0 <= as_number(self.degrees) <= 180:
             raise UserError(f"degrees must lie in [0, 180]; both directions are tried, got {self.degrees!r}")
 
     def changed(self, problem: Problem, share: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from tfadv import draws
 from tfadv.attacks import search
 from tfadv.attacks.search import Measured, Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 # The constants of Adam (Kingma and Ba 2015, algorithm 1).
 _MEAN_DECAY, _SQUARE_DECAY, _TINY = 0.9, 0.999, 1e-8
@@ -65,13 +65,12 @@ class Spsa(search.Attack):
         search.check_settings(self)
         check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         search.check_count("steps", self.steps)
-        if self.samples < 2 or self.samples % 2:
-            raise UserError(
-                f"samples must be even and at least 2, got {self.samples}: every direction is looked at from both sides"
-            )
+        search.check_count("samples", self.samples, 2)
+        if self.samples % 2:
+            raise UserError(f"samples must be even, got {self.samples}: every direction is looked at from both sides")
         for name in ("delta", "learning_rate"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not 0 < as_number(value) < math.inf:
                 raise UserError(f"{name} must be a finite number > 0, got {value!r}; the usual one is 0.01")
 
     @property

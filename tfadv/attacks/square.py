@@ -15,7 +15,7 @@ from tfadv import draws
 from tfadv.attacks import search
 from tfadv.attacks.search import Answer, Predictor, Problem, State
 from tfadv.balls import BALLS, per_example
-from tfadv.validation import UserError, check_epsilon
+from tfadv.validation import UserError, as_number, check_epsilon
 
 NORMS = ("linf", "l2")
 # A window covers p_init of the image, and half as much after each of these proposals.
@@ -58,7 +58,8 @@ class Square(search.Queries):
         check_epsilon(self.epsilon, self.bounds, self.norm, strict=False)
         for name in ("queries", "restarts"):
             search.check_count(name, getattr(self, name))
-        if not 0 < self.p_init <= 1:
+        search.check_seed(self.seed)
+        if not 0 < as_number(self.p_init) <= 1:
             raise UserError(f"p_init is a share of the pixels and must be in (0, 1], got {self.p_init!r}; it was 0.8")
 
     @property

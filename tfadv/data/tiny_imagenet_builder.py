@@ -101,7 +101,8 @@ def images_of(archive: zipfile.ZipFile, per_class: tuple[int, int] | None) -> tu
     if listed != set(CLASSES):
         first = sorted(listed ^ set(CLASSES))[0]
         raise _fault(archive, f"wnids.txt must list the 200 classes of Tiny ImageNet, but differs in {first}")
-    pictures = sorted(name.removeprefix(_ROOT) for name in members if name.endswith(".JPEG"))
+    inside = (name.removeprefix(_ROOT) for name in members if name.startswith(_ROOT))
+    pictures = sorted(name for name in inside if name.endswith(".JPEG"))
     train = [(name.split("/")[1], name) for name in pictures if name.startswith("train/")]
     found = [name for name in pictures if name.startswith("val/")]
     rows = [line.split("\t") for line in _lines(archive, "val/val_annotations.txt", members)]
@@ -131,14 +132,18 @@ def _open(path: Any) -> zipfile.ZipFile:
 def _lines(archive: zipfile.ZipFile, name: str, members: set[str]) -> list[str]:
     if _ROOT + name not in members:
         raise _fault(archive, f"{_ROOT}{name} is missing")
-    return _content(archive, name).decode().splitlines()
+    try:
+        return _content(archive, name).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise _fault(archive, f"{name} is no text") from error
 
 
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(_ROOT + name)
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise _fault(archive, f"{name} is damaged") from error
+    # Encrypted, or compressed by a method that Python does not have.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        raise _fault(archive, f"{name} is damaged, or not readable here ({error})") from error
 
 
 def _pixels(archive: zipfile.ZipFile, member: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv import attacks
+from tfadv.attacks.search import SEEDS, check_seed
 from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
 from tfadv.evaluation import checks, suites
@@ -25,10 +26,11 @@ from tfadv.evaluation.subject import Subject
 from tfadv.evaluation.surrogates import adversarial_surrogate, undefended_twin
 from tfadv.evaluation.threats import UNITS
 from tfadv.evaluation.verdict import decide
+from tfadv.models.predictor import predictor
 from tfadv.progress import Progress
 from tfadv.report.records import Check, Examples, ThreatModel
 from tfadv.report.report import Report
-from tfadv.validation import UserError, check_epsilon, check_labels, check_logits
+from tfadv.validation import UserError, as_number, check_bounds, check_epsilon, check_labels
 from tfadv.version import __version__
 
 _SHOWN = 10
@@ -96,11 +98,22 @@ def evaluate(
             "rand"), depends on the batch, gives probabilities or changes when it classifies. The message names the
             argument and the remedy.
     """
-    if norm not in UNITS:
+    if not isinstance(norm, str) or norm not in UNITS:
         raise UserError(f"norm must be one of {sorted(BALLS)}, got {norm!r}")
-    if norm in BALLS:
-        check_epsilon(epsilon, bounds, norm, strict=True)
-    if claimed is not None and not 0 <= claimed <= 1:
+    bounds = check_bounds(bounds)
+    if not np.isfinite(bounds).all():
+        raise UserError(
+            f"bounds must be finite for an evaluation, got {bounds}; give the range that inputs really have"
+        )
+    check_epsilon(epsilon, bounds, norm, strict=True)
+    if np.ndim(epsilon):
+        raise UserError(f"epsilon must be one number for all examples, got {epsilon!r}; evaluate each radius by itself")
+    check_seed(seed)
+    if sources is not None and not isinstance(sources, Mapping):
+        raise UserError(f"sources must map names to models, got {type(sources).__name__}; write {{'name': model}}")
+    for source in (sources or {}).values():
+        predictor(source)
+    if claimed is not None and not 0 <= as_number(claimed) <= 1:
         raise UserError(f"claimed must be a robust accuracy from 0 to 1, got {claimed!r}; write 0.45 for 45%")
     spend = None if budget is None else seconds_of(budget)
     deadline = None if spend is None else time.monotonic() + spend
@@ -116,7 +129,6 @@ def evaluate(
         x, y = x[index], y[index]
     options: dict[str, Any] = {"norm": norm, "epsilon": epsilon, "bounds": bounds, "seed": seed}
     subject = Subject(model, x, y, index=index, precision=precision, batch_size=batch_size, state=state, **options)
-    check_logits(subject.logits)
     check_labels(y, len(x), subject.logits.shape[1])
     refuse(model, subject.forward, x, random_allowed=suite == "rand")
     subject.stand_in = stand_in
@@ -197,7 +209,7 @@ def _crafting(parts: tuple[suites.Part, ...]) -> Any:
 
 def _twins(model: Any, train: Any, test: Any, subject: Subject) -> dict[str, Any]:
     """An undefended and an adversarially trained model like `model`, by name."""
-    options: dict[str, Any] = {"bounds": subject.bounds, "seed": subject.seed + 1}
+    options: dict[str, Any] = {"bounds": subject.bounds, "seed": (subject.seed + 1) % SEEDS}
     natural = undefended_twin(model, train, test, **options)
     adversarial = adversarial_surrogate(model, train, test, subject.epsilon, subject.norm, **options)
     return {each.name: each.model for each in (natural, adversarial)}

@@ -70,7 +70,7 @@ def named(
         # This reads no more than it keeps, so the limit is taken there.
         x, y = tfadv.data.arrays(text, split, data_dir=data_dir, limit=limit)
         limit, name = None, f"{text} {split}"
-    elif text.endswith(".npz") or pathlib.Path(text).is_file():
+    elif text.endswith(".npz") or os.path.isfile(text):
         if split != "test":
             raise UserError(f"split must be 'test' for a file, which has no others, got {split!r}; name another file")
         x, y = _npz(pathlib.Path(text))
@@ -165,7 +165,7 @@ def _one_by_one(spec: Any, images: list[np.ndarray], labels: list[np.ndarray]) -
 def _npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """x and y of a file; Python objects in it are never unpickled."""
     how = "write it with numpy.savez(path, x=images, y=labels)"
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that no file can have
         raise UserError(f"data file {str(path)!r} does not exist")
     try:
         stored = np.load(path, allow_pickle=False)
@@ -183,6 +183,8 @@ def _npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         for key in ("x", "y"):
             try:
                 columns[key] = stored[key]
+                if not isinstance(columns[key], np.ndarray):  # NumPy gives the bytes of what is no array.
+                    raise ValueError("it is no array")
             except ValueError as error:
                 if "allow_pickle" not in str(error):
                     raise UserError(f"{key} in data file {str(path)!r} is damaged ({error}); {how}") from error

@@ -19,6 +19,7 @@ from tfadv.evaluation.verdict import allowed
 from tfadv.models.predictor import predictor
 from tfadv.progress import Progress
 from tfadv.report.records import AttackResult
+from tfadv.validation import UserError, check_logits
 
 # Rounding of x + delta in float32 near 1 is 6e-8; a hundred of them are still no larger perturbation.
 SIZE_TOLERANCE = 1e-5
@@ -77,6 +78,7 @@ class Subject:
         self.norm, self.epsilon, self.bounds, self.seed = norm, float(epsilon), bounds, seed
         self._options = {"precision": precision, "batch_size": batch_size}
         self.logits = self.forward(x)
+        check_logits(self.logits, len(x))
         self.predictions = self.logits.argmax(axis=1)
         self.correct = self.predictions == y
         self.broken, self.by_checks = ~self.correct, np.zeros(len(x), bool)
@@ -163,7 +165,7 @@ class Subject:
             )
         progress.close()
         allowed = self.inside(outcome.x_adv, rows, getattr(config, "epsilon", None), config.norm)
-        fooled = (self.forward(outcome.x_adv).argmax(axis=1) != self.y[rows]) & allowed
+        fooled = self._fooled(outcome.x_adv, rows) & allowed
         discarded = outcome.ever_adversarial & ~fooled if on is None else np.zeros(len(rows), bool)
         gradients, queries = (outcome.gradient_evaluations, outcome.queries) if on is None else (0, len(rows))
         seconds = time.monotonic() - began
@@ -184,6 +186,17 @@ class Subject:
             hit[left] = found.adversarial
             gradients, queries = gradients + found.gradient_evaluations, queries + found.queries
         return attacks.Outcome(x_adv, hit, hit, gradients, queries, attack.precision)
+
+    def _fooled(self, x_adv: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether these images of the examples `rows` are misclassified, bool [m]."""
+        logits = self.forward(x_adv)
+        unknown = int(np.isnan(logits).any(axis=1).sum())
+        if unknown:
+            raise UserError(
+                f"the model gives NaN logits on {unknown} of {len(rows)} attacked images, over which no accuracy can "
+                "be counted; make it finite on the whole range of pixels (where does it divide, or take a log or root?)"
+            )
+        return logits.argmax(axis=1) != self.y[rows]
 
     def inside(self, x_adv: np.ndarray, rows: np.ndarray, epsilon: Any = None, norm: str | None = None) -> np.ndarray:
         """Whether images are in the box, and in the ball of this epsilon (None: the threat model's), bool [m]."""
@@ -213,7 +226,7 @@ class Subject:
         """Takes what a check found: counts the examples that these images break and nothing before them did."""
         if not len(rows):
             return 0
-        fooled = (self.forward(x_adv).argmax(axis=1) != self.y[rows]) & self.inside(x_adv, rows)
+        fooled = self._fooled(x_adv, rows) & self.inside(x_adv, rows)
         fresh = fooled & ~(self.broken | self.by_checks)[rows]
         self.by_checks[rows[fresh]] = True
         self.found[rows[fresh]] = x_adv[fresh]

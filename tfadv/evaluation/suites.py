@@ -237,7 +237,8 @@ def parts(
         if suite not in _PARTS:
             raise UserError(f"suite must be one of {sorted(_PARTS)} or a list of attack configs, got {suite!r}")
         return _PARTS[suite](epsilon, norm, seed, bounds)
-    given = tuple(each if isinstance(each, Part) else Part(each) for each in suite)
+    listed = suite if isinstance(suite, tuple | list) else ()
+    given = tuple(each if isinstance(each, Part) else Part(each) for each in listed)
     if not given or not all(isinstance(part.config, Attack) for part in given):
         raise UserError(
             f"suite must be one of {sorted(_PARTS)} or a non-empty list of attack configs, got {suite!r}; "

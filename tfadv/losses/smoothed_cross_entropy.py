@@ -53,6 +53,7 @@ def smoothed_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, *, q_prime: QPr
     """
     logits = tf.cast(logits, tf.float32)
     y = soft_labels.one_hot(labels, logits.shape[-1])
+    soft_labels.check_pairs(y, logits)
     target = tf.cast(q_prime(y, logits), tf.float32)
     if not target.shape.is_compatible_with(logits.shape):
         raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import keras
 import tensorflow as tf
+from keras.src.saving.serialization_lib import SafeModeScope  # has no public name
 
 from tfadv.models import hdf5
 from tfadv.models.predictor import predictor
@@ -43,9 +44,9 @@ def load(path: str | os.PathLike, architecture: str | keras.Model | None = None,
         UserError: nothing there, not a model, damaged, weights without an architecture or of another one, a model in
             need of custom objects that are not registered, or no such signature.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise UserError(f"model path {str(path)!r} does not exist; name {_KINDS}")
+    given, path = os.fspath(path), pathlib.Path(path)
+    if not given or not os.path.exists(path):  # A path of nothing would be the current folder.
+        raise UserError(f"model path {given!r} does not exist; name {_KINDS}")
     saved_model = any((path / name).is_file() for name in _SAVED_MODEL_FILES)
     if signature is not None and not saved_model:
         raise UserError(
@@ -88,7 +89,9 @@ def _load_keras(path: pathlib.Path) -> keras.Model:
     if path.suffix != ".keras":
         raise UserError(f"model file {str(path)!r} holds a Keras model; rename it so that it ends in .keras")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        # The argument alone would be overruled where the process has called enable_unsafe_deserialization().
+        with SafeModeScope(True):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises every type for what it cannot rebuild.
         raise UserError(f"model file {str(path)!r} {_why(config, error)}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,13 @@ from tfadv.validation import UserError
 
 # Signatures that a SavedModel may offer, in the order in which they are tried.
 _SIGNATURES = ("serve", "serving_default")
+
+
+class _Endpoint(NamedTuple):
+    """What a model is called by, and the shapes of the batches that it says it takes: none if it does not say."""
+
+    call: Callable[[tf.Tensor], Any]
+    shapes: tuple[tf.TensorShape, ...] = ()
 
 
 def predictor(model: Any, signature: str | None = None) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -43,8 +50,11 @@ def numbers(model: Any, signature: str | None, output: str) -> Callable[[tf.Tens
     if isinstance(model, keras.Model):
         if signature is not None:
             raise UserError(f"signature is for SavedModels, and the model is a {type(model).__name__}; leave it out")
-        return lambda x: tf.cast(_only(model(x, training=False), output), tf.float32)
-    endpoint = _endpoint(model, signature)
+        taken = getattr(model, "input_shape", None)  # A tuple if Sequential or functional, with one input.
+        shapes = (tf.TensorShape(taken),) if isinstance(taken, tuple) else ()
+        endpoint: _Endpoint | None = _Endpoint(functools.partial(model, training=False), shapes)
+    else:
+        endpoint = _endpoint(model, signature)
     if endpoint is None:
         raise UserError(
             "model must be a Keras model, a SavedModel, or a function from images to logits, got "
@@ -53,9 +63,16 @@ def numbers(model: Any, signature: str | None, output: str) -> Callable[[tf.Tens
     return functools.partial(_call, model, endpoint, output)
 
 
-def _call(owner: Any, endpoint: Callable[[tf.Tensor], Any], output: str, x: tf.Tensor) -> tf.Tensor:
+def _call(owner: Any, endpoint: _Endpoint, output: str, x: tf.Tensor) -> tf.Tensor:
     """What an endpoint gives. `owner` keeps a SavedModel alive, whose functions refer to its variables only weakly."""
-    answer = tf.cast(_only(endpoint(x), output), tf.float32)
+    try:
+        answer = endpoint.call(x)
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        if not endpoint.shapes or any(shape.is_compatible_with(x.shape) for shape in endpoint.shapes):
+            raise
+        taken = " or ".join(sorted({str(shape) for shape in endpoint.shapes}))
+        raise UserError(f"x must have the shape that the model takes, {taken}, got {x.shape}") from error
+    answer = _floats(_only(answer, output), output)
     # A loop of a graph forgets shapes that one of its steps does not know, as after NumPy's functions.
     if answer.shape.rank is None or (answer.shape.rank == 2 and answer.shape[0] is None):
         answer.set_shape([x.shape[0], None])
@@ -83,7 +100,7 @@ def softmax_head(model: keras.Model) -> str | None:
     return head.name if is_softmax else None
 
 
-def _endpoint(model: Any, signature: str | None) -> Callable[[tf.Tensor], Any] | None:
+def _endpoint(model: Any, signature: str | None) -> _Endpoint | None:
     signatures = dict(getattr(model, "signatures", None) or {})
     if signature is not None:
         if signature not in signatures:
@@ -93,12 +110,12 @@ def _endpoint(model: Any, signature: str | None) -> Callable[[tf.Tensor], Any] |
             raise UserError(f"signature must be one of the model's, got {signature!r}; {there}")
         return _one_input(signature, signatures)
     if callable(getattr(model, "serve", None)):
-        return model.serve
+        return _Endpoint(model.serve, _restored_shapes(model.serve))
     for name in _SIGNATURES:
         if name in signatures:
             return _one_input(name, signatures)
     if callable(model):
-        return model
+        return _Endpoint(model, _restored_shapes(model.__call__))
     if len(signatures) == 1:
         return _one_input(next(iter(signatures)), signatures)
     if signatures:
@@ -109,7 +126,7 @@ def _endpoint(model: Any, signature: str | None) -> Callable[[tf.Tensor], Any] |
     return None
 
 
-def _one_input(name: str, signatures: dict[str, Any]) -> Callable[[tf.Tensor], Any]:
+def _one_input(name: str, signatures: dict[str, Any]) -> _Endpoint:
     """A signature as a function of one positional argument."""
     function = signatures[name]
     inputs = function.structured_input_signature[1]
@@ -123,7 +140,20 @@ def _one_input(name: str, signatures: dict[str, Any]) -> Callable[[tf.Tensor], A
             f"({_inputs(inputs)}); {remedy}"
         )
     ((argument, spec),) = inputs.items()
-    return lambda x: function(**{argument: tf.cast(x, spec.dtype)})
+
+    def call(x: tf.Tensor) -> Any:
+        # A signature itself takes any shape, and computes what comes of it.
+        return function(**{argument: tf.cast(tf.ensure_shape(x, spec.shape), spec.dtype)})
+
+    return _Endpoint(call, (spec.shape,))
+
+
+def _restored_shapes(function: Any) -> tuple[tf.TensorShape, ...]:
+    """Shapes of the batches that a function of a loaded SavedModel was traced for; none of any other function."""
+    inputs = [each.structured_input_signature for each in getattr(function, "concrete_functions", ())]
+    return tuple(
+        positional[0].shape for positional, _ in inputs if positional and isinstance(positional[0], tf.TensorSpec)
+    )
 
 
 def _problem(name: str, inputs: dict[str, tf.TensorSpec]) -> str | None:
@@ -160,6 +190,16 @@ def _inputs(inputs: dict[str, tf.TensorSpec]) -> str:
         return "" if spec.shape.rank is None else f" {spec.shape.as_list()}"
 
     return ", ".join(f"{key}: {spec.dtype.name}{shape(spec)}" for key, spec in sorted(inputs.items()))
+
+
+def _floats(output: Any, wanted: str) -> tf.Tensor:
+    try:
+        output = tf.convert_to_tensor(output)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the model must give {wanted} as one tensor, got {type(output).__name__}") from error
+    if not (output.dtype.is_floating or output.dtype.is_integer):
+        raise UserError(f"the model must give {wanted} as real numbers, got {output.dtype.name}")
+    return tf.cast(output, tf.float32)
 
 
 def _only(output: Any, wanted: str) -> tf.Tensor:

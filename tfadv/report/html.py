@@ -20,7 +20,7 @@ from tfadv.report.plots import Plot, attack_plot, chart_plot, example_plot, sect
 from tfadv.report.records import STATEMENT, ThreatModel
 from tfadv.report.report import Report
 from tfadv.report.section import Section
-from tfadv.report.tables import Table, percent, percent_interval
+from tfadv.report.tables import Table, percent, percent_interval, printable
 
 # More models than this are compared in the table and the plot alone.
 _MOST_CARDS = 4
@@ -55,6 +55,8 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
+        # Names come from the user. Markup is ours, and numbers have none.
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -55,11 +55,11 @@ def images_parquet(report: Report) -> bytes:
         "clean_correct": report.labels == report.predictions,
         "robust": ~report.broken,
         "distance": pyarrow.array(np.asarray(distances, np.float32), mask=~known),
-        "breaking_attack": pyarrow.array(breaking, pyarrow.string()),
+        "breaking_attack": pyarrow.array([each and one_line(each) for each in breaking], pyarrow.string()),
     }
     optional = {"queries": report.image_queries, "adversarial_prediction": report.adversarial_predictions}
     columns |= {name: values for name, values in optional.items() if values is not None}
-    metadata = {"name": report.name, "dataset": report.dataset, "threat": report.threat.describe()}
+    metadata = {"name": one_line(report.name), "dataset": one_line(report.dataset), "threat": report.threat.describe()}
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), buffer)
     return buffer.getvalue()

@@ -21,7 +21,7 @@ from tfadv.report.charts import Chart, Pictures
 from tfadv.report.figures import Bar
 from tfadv.report.report import Report
 from tfadv.report.section import Section
-from tfadv.report.tables import percent
+from tfadv.report.tables import one_line, percent
 from tfadv.report.themes import LIGHT, NARROW, WIDE, Theme
 
 # Colors of the theme that is drawn -> the page's variables, which the style sheet sets for light and for dark.
@@ -97,7 +97,7 @@ def inline(drawing: bytes, prefix: str, kind: str, alt: str) -> Markup:
             "viewBox": f"0 0 {width:g} {height:g}",
             "style": f"max-width:{96 * width / 72:.0f}px",
             "role": "img",
-            "aria-label": alt,
+            "aria-label": one_line(alt),
         }
     )
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # escaped by ElementTree

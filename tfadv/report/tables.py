@@ -41,7 +41,15 @@ def duration(seconds: float) -> str:
 
 def one_line(text: object) -> str:
     """`text` without line breaks and control characters, which would break a row of a table or color a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return " ".join(printable(str(text)).split())
+
+
+def printable(text: str) -> str:
+    """`text` with its line breaks, and a space for each other control character.
+
+    Among those are what is not allowed in XML, and what turns the direction of the text that follows.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def escape_markdown(text: str) -> str:
@@ -84,6 +92,7 @@ class Table:
     caption: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "caption", one_line(self.caption))
         object.__setattr__(self, "columns", tuple(one_line(column) for column in self.columns))
         object.__setattr__(self, "rows", tuple(tuple(one_line(cell) for cell in row) for row in self.rows))
         for index, row in enumerate(self.rows):

@@ -19,7 +19,10 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
+
+from tfadv.report.tables import printable
 
 WIDE, NARROW = 9.0, 3.4
 LETTER = 0.072  # inches that a letter takes at 9 points
@@ -140,6 +143,9 @@ def percent_axis(axis: Any) -> None:
 
 def _save(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
+    # Names come from the user.
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text()))
     with warnings.catch_warnings():
         # A name in a script that the bundled font lacks is drawn as boxes; the page's text still shows it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

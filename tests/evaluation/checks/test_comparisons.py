@@ -302,7 +302,7 @@ def test_two_classes_have_no_dlr(on_a_line):
 
 def test_a_scale_is_judged_only_where_pgd_can_say_something(on_a_line):
     for subject in (
-        on_a_line([0.7], lambda v: tf.round(v)),
+        on_a_line([0.7], lambda v: 2.0 * tf.round(v)),
         on_a_line([0.7], above_half, epsilon=0.0),
         on_a_line([0.3], above_half, bim(0.1)),
     ):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfadv.analysis import loss_path
 from tfadv.attacks import Apgd
+from tfadv.attacks.search import SEEDS
 from tfadv.evaluation.checks.rule import (
     CARLINI,
     NOTHING_LEFT,
@@ -82,7 +83,7 @@ def restarts(subject: Subject, effort: Effort) -> Finding:
     if not len(subject.survivors()):
         return NOTHING_LEFT
     before = 1 - float(subject.broken.mean())
-    changes: dict[str, Any] = {"restarts": effort.restarts, "seed": subject.seed + 1_000}
+    changes: dict[str, Any] = {"restarts": effort.restarts, "seed": (subject.seed + 1_000) % SEEDS}
     if not isinstance(config, Apgd):
         changes |= {"random_start": True, "keep": "best"}
     again = dataclasses.replace(config, **changes)
