@@ -12,8 +12,9 @@ from absl import app, flags
 
 from tfadv import data, models, training
 from tfadv.attacks.auto_attack import NORMS
-from tfadv.crosscheck import record, stages
-from tfadv.validation import exit_cleanly
+from tfadv.attacks.search import SEEDS
+from tfadv.crosscheck import published_autoattack, record, stages
+from tfadv.validation import UserError, exit_cleanly
 
 _MODEL = flags.DEFINE_string("model", None, "A .keras file, a SavedModel folder or a run folder.", required=True)
 _DATASET = flags.DEFINE_enum("dataset", "mnist", sorted(data.DATASETS), "Its test split is attacked.")
@@ -34,16 +35,22 @@ _OUTPUT = flags.DEFINE_string("output", None, "Also writes the runs to this JSON
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    seeds, published_seeds = _whole("seeds", _SEEDS.value), _whole("published_seeds", _PUBLISHED_SEEDS.value)
+    if _OUTPUT.value:
+        record.check_output(_OUTPUT.value)
+    if _PUBLISHED.value:
+        published_autoattack.load(_PUBLISHED.value)
     model, work = models.load(_MODEL.value), pathlib.Path(_WORK.value)
     x, y = data.arrays(_DATASET.value, "test", data_dir=_DATA_DIR.value)
     index = data.stratified_subset(y, min(_LIMIT.value, len(y)), seed=0)
     x, y = x[index], y[index]
     threat = {"epsilon": _EPSILON.value, "norm": _NORM.value}
+    stages.claim(work, model, x, y, **threat)
     ours, published = {}, {}
-    for seed in map(int, _PUBLISHED_SEEDS.value if _PUBLISHED.value else []):
+    for seed in published_seeds if _PUBLISHED.value else ():
         path = work / f"published-{seed}.npz"
         published[seed] = stages.published(_PUBLISHED.value, model, x, y, seed=seed, path=path, **threat)
-    for number, seed in enumerate(map(int, _SEEDS.value)):
+    for number, seed in enumerate(seeds):
         for precision in ("float32", "bfloat16") if number == 0 else ("float32",):
             path = work / f"ours-{precision}-{seed}.npz"
             ours[f"ours, {precision}, seed {seed}"] = stages.stored(
@@ -67,6 +74,12 @@ def main(argv: list[str]) -> None:
             "environment": training.environment(),
         }
         record.publish(_OUTPUT.value, f"AutoAttack by stages: {title}", text, values)
+
+
+def _whole(name: str, texts: list[str]) -> list[int]:
+    if not texts or not all(text.isdecimal() and int(text) < SEEDS for text in texts):
+        raise UserError(f"{name} must be whole numbers from 0 to {SEEDS - 1}, such as 0,1,2, got {','.join(texts)!r}")
+    return [int(text) for text in texts]
 
 
 def run() -> None:

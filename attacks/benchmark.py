@@ -40,6 +40,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if pathlib.Path(_MODEL.value).suffix != ".keras":
         raise UserError(f"model must be a .keras file, which other libraries can be given, got {_MODEL.value!r}")
+    if _OUTPUT.value:
+        record.check_output(_OUTPUT.value)
     step_size = _EPSILON.value / 4 if _STEP_SIZE.value is None else _STEP_SIZE.value
     config = (
         attacks.Pgd(epsilon=_EPSILON.value, step_size=step_size, steps=_STEPS.value, norm=_NORM.value)

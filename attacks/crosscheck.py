@@ -15,6 +15,7 @@ or what disagrees and why, in which case the status is 1.
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -62,6 +63,10 @@ _OUTPUT = flags.DEFINE_string("output", None, "Also writes the comparisons as JS
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _L2_EPSILON.value is not None and not _FRAMEWORKS.value:
+        raise UserError("l2_epsilon is a second radius of --frameworks; add that, or drop it")
+    if not math.isfinite(_TIMEOUT.value):
+        raise UserError(f"timeout must be a finite number of seconds, got {_TIMEOUT.value}")
     if _FRAMEWORKS.value:
         if _PEERS.value is not None or _SOURCE.value is not None:
             raise UserError("frameworks compares all libraries that it finds; drop --peers and --autoattack_source")
@@ -100,6 +105,8 @@ def main(argv: list[str]) -> None:
         values: Any
         values, complaint = agreement(model, x, y, config)
     else:
+        if _OUTPUT.value:
+            record.check_output(_OUTPUT.value)
         peers = {name: _peer(name) for name in _PEERS.value or ()}
         if _SOURCE.value is not None:
             peers["published"] = published_autoattack.peer(_SOURCE.value)

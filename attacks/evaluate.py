@@ -51,6 +51,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if _EPSILON.value is None and not _THREAT.value:
         raise UserError("the threat model is missing: pass --epsilon=0.0314 for 8/255, or --threat=linf:8/255")
+    if _EPSILON.value is not None and _THREAT.value:
+        raise UserError("the threat model is given twice: pass --epsilon and --norm, or --threat, which has both")
     # First, because TensorFlow forms a cluster before it does anything else.
     strategy = training.make_strategy(_STRATEGY.value, _TPU.value)
     with strategy.scope():

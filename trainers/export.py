@@ -25,7 +25,7 @@ _STEP_SIZE = flags.DEFINE_float("step_size", None, "Step of pgd at that radius; 
 _STEPS = flags.DEFINE_integer("steps", 40, "Gradient steps of pgd.", lower_bound=1)
 _RESTARTS = flags.DEFINE_integer("restarts", 1, "Random starts of pgd.", lower_bound=1)
 _NORM = flags.DEFINE_enum("norm", "linf", sorted(BALLS), "Norm of the attack's ball.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of pgd's random starts.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of pgd's random starts.", lower_bound=0)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images of one call of a StableHLO program.", lower_bound=1)
 _DATASET = flags.DEFINE_string("dataset", None, "For tflite: a data set; quantized by its train, measured on its test.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
@@ -77,10 +77,11 @@ def main(argv: list[str]) -> None:
         print(f"exported to {export.export_onnx(model, _OUTPUT.value)}")
     else:
         images, _ = data.arrays(_DATASET.value, "train", _DATA_DIR.value, _REPRESENTATIVE.value)
+        if config is not None:  # Before anything is written, because a limit beyond the data set is refused.
+            x, y = data.arrays(_DATASET.value, "test", _DATA_DIR.value, _LIMIT.value)
         path = export.export_tflite(model, _OUTPUT.value, images)
         print(f"exported to {path}")
         if config is not None:
-            x, y = data.arrays(_DATASET.value, "test", _DATA_DIR.value, _LIMIT.value)
             table = export.robust_accuracy_by_transfer(
                 model, export.TfliteClassifier(path), x, y, config, queries=_QUERIES.value
             ).table()

@@ -21,7 +21,9 @@ _SCALE = flags.DEFINE_enum("scale", "short", SCALES, "Training schedules: second
 _STEPS = flags.DEFINE_integer("steps", None, "Of a table's rows: training steps instead of a scale's.", lower_bound=1)
 _ROWS = flags.DEFINE_list("rows", None, "Of a table: works on these rows only; the others stay as they are.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data sets; default as TFDS has it.")
-_KEEP_EVERY = flags.DEFINE_integer("keep_every", None, "Of a table: keeps classifiers at these steps, for a curve.")
+_KEEP_EVERY = flags.DEFINE_integer(
+    "keep_every", None, "Of a table: keeps classifiers at these steps, for a curve.", lower_bound=1
+)
 _LIMIT = flags.DEFINE_integer("limit", None, "Of a table: evaluates a seeded, stratified subset of this size.")
 _PUBLISH = flags.DEFINE_string("publish", None, "A record: tables take rows from it; everything shown goes into it.")
 _PRECISION = flags.DEFINE_enum("precision", "auto", ["auto", "float32", "bfloat16"], "Of a table's attacks.")

@@ -35,7 +35,8 @@ def test_it_prints_the_stages_keeps_its_runs_and_writes_the_record(run_program, 
     # The second run only reads what the first one kept.
     assert "square:" not in second.out
     assert second.out.splitlines()[-3:] == first.out.splitlines()[-3:]
-    assert {path.name for path in (tmp_path / "work").iterdir()} == {"ours-float32-0.npz", "ours-bfloat16-0.npz"}
+    kept = {"ours-float32-0.npz", "ours-bfloat16-0.npz", "about.npz"}
+    assert {path.name for path in (tmp_path / "work").iterdir()} == kept
     found = json.loads((tmp_path / "record" / "digits.json").read_text())
     robust = found["runs"]["ours, float32, seed 0"]["robust"]
     assert robust == sorted(robust, reverse=True)
@@ -58,3 +59,23 @@ def test_what_it_cannot_do_is_one_line_and_status_1(run_program, linear, tmp_pat
     assert "must be a folder with autoattack/autoattack.py" in source.err
     for ended in (missing, source):
         assert "Traceback" not in ended.err
+
+
+def test_runs_of_another_model_ball_or_number_of_examples_are_not_taken_for_these(run_program, linear, tmp_path):
+    """And nothing is written by a call that is refused."""
+    other = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    other.save(tmp_path / "other.keras")
+    work, given = tmp_path / "work", [f"--model={linear}", "--dataset=digits", "--epsilon=0.05", "--limit=4"]
+    changes = {
+        "": [],
+        "belongs to another model": [f"--model={tmp_path / 'other.keras'}"],
+        "belongs to another attack: its attack is": ["--epsilon=0.06"],
+        "belongs to other data": ["--limit=5"],
+        "seeds must be whole numbers from 0 to 2147483647, such as 0,1,2, got '0,x'": ["--seeds=0,x"],
+        "output must end in .json": ["--output=record.txt"],
+    }
+    ends = run_program("attacks.autoattack", *[[*given, f"--work={work}", *flags] for flags in changes.values()])
+    assert [end.status for end in ends] == [0, 1, 1, 1, 1, 1]
+    for message, end in zip(changes, ends, strict=True):
+        assert message in end.err
+        assert "Traceback" not in end.err

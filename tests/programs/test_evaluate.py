@@ -83,7 +83,7 @@ def test_several_threats_and_a_budget(run_program, folder, tmp_path):
 
 
 def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_no_file(run_program, folder, tmp_path):
-    good = [f"--model={folder / 'linear.keras'}", f"--output={tmp_path / 'report'}", "--epsilon=0.1", "--suite=quick"]
+    good = [f"--model={folder / 'linear.keras'}", f"--output={tmp_path / 'report'}", "--suite=quick"]
 
     def dataset(name):
         return [f"--dataset={folder / name}"]
@@ -98,14 +98,17 @@ def test_what_it_cannot_do_is_one_line_and_status_1_and_leaves_no_file(run_progr
         "error: data must be one of ['cifar10', 'cifar100', 'digits'": ["--dataset=digit"],
         "missing.npz": dataset("missing.npz"),
         "labels.npz": dataset("labels.npz"),
-        "error: a threat must be written as norm:epsilon": ["--threat=linf"],
+        "error: the threat model is given twice: pass --epsilon and --norm, or --threat": ["--threat=linf:0.1"],
         'error: budget must be a time such as "90 s"': ["--budget=soon"],
         "error: claimed must be a robust accuracy from 0 to 1": ["--claimed=45"],
         "x must lie in [0, 1], got values from 0 to 255; divide by 255": dataset("bytes.npz"),
         "error: limit must be a whole number from 1 to 500": ["--limit=501"],
         "unexpected arguments: ['surplus']": ["surplus"],
     }
-    for message, end in zip(bad, run_program("attacks.evaluate", *([*good, *f] for f in bad.values())), strict=True):
+    lists = [[*good, "--epsilon=0.1", *flags] for flags in bad.values()]
+    messages = [*bad, "error: a threat must be written as norm:epsilon"]
+    ends = run_program("attacks.evaluate", *lists, [*good, "--threat=linf"])
+    for message, end in zip(messages, ends, strict=True):
         assert end.status == 1, message
         assert message in end.err + end.out
         assert "Traceback" not in end.err, end.err

@@ -92,3 +92,14 @@ def test_bad_input_is_one_line_and_status_1_and_writes_nothing(run_program, line
         assert message in end.err
         assert "Traceback" not in end.err
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_tflite_file_is_not_written_before_what_measures_it_is_at_hand(run_program, tmp_path):
+    """Its model takes images of the data set, so that nothing but --limit is wrong."""
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    lite = ["--format=tflite", "--dataset=digits", "--attack=fgm", "--epsilon=0.1", "--limit=501"]
+    given = [f"--model={tmp_path / 'model.keras'}", f"--output={tmp_path / 'net.tflite'}"]
+    (end,) = run_program(PROGRAM, [*given, *lite])
+    assert (end.status, "error: limit must be a whole number from 1 to 500" in end.err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

@@ -20,6 +20,7 @@ from tfadv import devices
 from tfadv.crosscheck import ours
 from tfadv.crosscheck.judging import Examples
 from tfadv.crosscheck.peers import NotShared, Peer
+from tfadv.validation import UserError
 from tfadv.version import __version__
 
 # What counts as at least as strong: 0.2 points of success, 2% of the median distance. What counts as the same attack:
@@ -147,8 +148,10 @@ def compare(
         report: told what is being done.
 
     Raises:
-        UserError: a peer that is not installed; a model, images or labels that cannot be compared.
+        UserError: no peer, or one that is not installed; a model, images or labels that cannot be compared.
     """
+    if not peers:
+        raise UserError("peers must hold at least one library to compare with, got none")
     loaded = {name: peer.load(model) for name, peer in peers.items()}
     examples = Examples(model, x, y, batch_size)
     rows, missing = [], []

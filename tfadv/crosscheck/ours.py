@@ -42,9 +42,11 @@ def configs(
         norm: of those attacks that have more than one.
 
     Raises:
-        UserError: no attack of such a name, or one that does not exist in this norm.
+        UserError: no name, no attack of such a name, or one that does not exist in this norm.
     """
-    known, made = kinds(), []
+    known, made, names = kinds(), [], tuple(names)
+    if not names:
+        raise UserError(f"attacks must name at least one of {sorted({*known, *VARIANTS})}, got none")
     for name in names:
         base, settings = VARIANTS.get(name, (name, {}))
         if base not in known:

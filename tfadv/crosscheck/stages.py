@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfadv import files
-from tfadv.attacks import AutoAttack, compiled
+from tfadv.attacks import AutoAttack, compiled, saved
 from tfadv.crosscheck import published_autoattack
 from tfadv.crosscheck.torch_models import array, classifier, images, labels
+from tfadv.models import predictor
 from tfadv.progress import Progress
 
 STAGES = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -28,6 +30,8 @@ STAGE_TOLERANCE = 0.5
 _WRONG, _UNBROKEN = -2, -1
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _BATCH_SIZE = 250
+# Images whose logits tell one model from another.
+_COMPARED = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +184,19 @@ def ours(
     outcome = cascade.run(x, y, index=index, on_stage=on_stage, progress=progress, state=state)
     progress.close()
     return Run(outcome.broken_by, tuple(stage.seconds for stage in outcome.stages))
+
+
+def claim(folder: str | os.PathLike, model: Any, x: np.ndarray, y: np.ndarray, *, epsilon: float, norm: str) -> None:
+    """Marks `folder` as that of the runs on this model, these examples and this threat model.
+
+    Raises:
+        UserError: it holds the runs on another model, on other examples or within another ball.
+    """
+    path = pathlib.Path(folder) / "about.npz"
+    about = saved.identity(AutoAttack(epsilon=epsilon, norm=norm), "float32", _BATCH_SIZE, (x, y))
+    logits = predictor(model)(tf.constant(x[:_COMPARED])).numpy()
+    if saved.read(path, about, logits) is None:
+        saved.write(path, about, logits, {})
 
 
 def stored(path: str | os.PathLike, make: Callable[[], Run]) -> Run:
