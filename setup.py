@@ -59,19 +59,21 @@ setuptools.setup(
     package_data={"tfadv": ["py.typed"], "tfadv.report": ["*.j2"], "tfadv.reproduction": ["reference/*.csv"]},
     include_package_data=False,
     zip_safe=False,
+    # tools/packaging/matrix.py tries all minima together. Those that are not the first version of a series: Keras 3.0
+    # has no keras.config.dtype_policy, TensorFlow 2.16.0 does not exist, TensorBoard 2.16.0 pulls nightly builds of it.
     install_requires=[
         "absl-py>=2.0",
         "h5py>=3.10",
         "importlib_resources>=6.0",  # imported lazily by TensorFlow Datasets, which does not declare it
         "jinja2>=3.1",
-        "keras>=3.0",
+        "keras>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pyarrow>=14",
         "scikit-learn>=1.4",
         "scipy>=1.11",
-        "tensorboard>=2.16",  # tf.summary needs it; TensorFlow 2.21 no longer brings it
-        "tensorflow>=2.16",
+        "tensorboard>=2.16.2",  # tf.summary needs it; TensorFlow 2.21 no longer brings it
+        "tensorflow>=2.16.1",
         "tensorflow-datasets>=4.9.4",
     ],
     extras_require={

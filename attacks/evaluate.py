@@ -8,12 +8,13 @@ python -m attacks.evaluate --model=runs/natural/model.keras --dataset=mnist --ep
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from typing import Any
 
 from absl import app, flags
 
-from tfadv import evaluation, models, training
+from tfadv import devices, evaluation, files, models, training
 from tfadv.attacks.passes import PRECISIONS
 from tfadv.balls import BALLS
 from tfadv.report import Collection, Report
@@ -55,52 +56,54 @@ def main(argv: list[str]) -> None:
         raise UserError("the threat model is given twice: pass --epsilon and --norm, or --threat, which has both")
     # First, because TensorFlow forms a cluster before it does anything else.
     strategy = training.make_strategy(_STRATEGY.value, _TPU.value)
-    with strategy.scope():
-        model = models.load(_MODEL.value, _ARCHITECTURE.value, signature=_SIGNATURE.value)
-        data = evaluation.named(_DATASET.value, data_dir=_DATA_DIR.value)
-        options: dict[str, Any] = {
-            "limit": _LIMIT.value,
-            "seed": _SEED.value,
-            "precision": _PRECISION.value,
-            "batch_size": _BATCH_SIZE.value,
-            "name": pathlib.Path(_MODEL.value).name,
-            "dataset": data.name,
-            "check": _CHECK.value,
-            "analyze": _ANALYZE.value,
-        }
-        found: Report | Collection
-        if _THREAT.value:
-            found = evaluation.evaluate_threats(model, (data.x, data.y), _THREAT.value, **options)
-        else:
-            train = None
-            if _SUITE.value == "full" and not _DATASET.value.endswith(".npz"):
-                train = evaluation.named(_DATASET.value, "train", data_dir=_DATA_DIR.value)
-            found = evaluation.evaluate(
-                model,
-                (data.x, data.y),
-                _EPSILON.value,
-                norm=_NORM.value,
-                suite=_SUITE.value,
-                sources={path: models.load(path) for path in _SOURCE.value},
-                stand_in=None if _STAND_IN.value is None else models.load(_STAND_IN.value),
-                claimed=_CLAIMED.value,
-                train=None if train is None else (train.x, train.y),
-                budget=_BUDGET.value,
-                state=None if _OUTPUT.value is None else pathlib.Path(_OUTPUT.value) / ".unfinished",
-                **options,
-            )
-    if not training.is_chief(strategy):
-        return
-    print(found.summary())
-    for report in (found,) if isinstance(found, Report) else found.reports:
-        for check in report.checks:
-            print(f"{check.outcome}: {check.name} ({check.evidence})")
-    if _OUTPUT.value:
-        if _EXAMPLES.value and isinstance(found, Report):
-            found.save(_OUTPUT.value, adversarial=found.images)
-        else:
-            found.save(_OUTPUT.value)
-        print(f"report in {_OUTPUT.value}")
+    chief = devices.is_chief(strategy)
+    with files.holding(_OUTPUT.value) if _OUTPUT.value and chief else contextlib.nullcontext():
+        with strategy.scope():
+            model = models.load(_MODEL.value, _ARCHITECTURE.value, signature=_SIGNATURE.value)
+            data = evaluation.named(_DATASET.value, data_dir=_DATA_DIR.value)
+            options: dict[str, Any] = {
+                "limit": _LIMIT.value,
+                "seed": _SEED.value,
+                "precision": _PRECISION.value,
+                "batch_size": _BATCH_SIZE.value,
+                "name": pathlib.Path(_MODEL.value).name,
+                "dataset": data.name,
+                "check": _CHECK.value,
+                "analyze": _ANALYZE.value,
+            }
+            found: Report | Collection
+            if _THREAT.value:
+                found = evaluation.evaluate_threats(model, (data.x, data.y), _THREAT.value, **options)
+            else:
+                train = None
+                if _SUITE.value == "full" and not _DATASET.value.endswith(".npz"):
+                    train = evaluation.named(_DATASET.value, "train", data_dir=_DATA_DIR.value)
+                found = evaluation.evaluate(
+                    model,
+                    (data.x, data.y),
+                    _EPSILON.value,
+                    norm=_NORM.value,
+                    suite=_SUITE.value,
+                    sources={path: models.load(path) for path in _SOURCE.value},
+                    stand_in=None if _STAND_IN.value is None else models.load(_STAND_IN.value),
+                    claimed=_CLAIMED.value,
+                    train=None if train is None else (train.x, train.y),
+                    budget=_BUDGET.value,
+                    state=None if _OUTPUT.value is None else pathlib.Path(_OUTPUT.value) / ".unfinished",
+                    **options,
+                )
+        if not chief:
+            return
+        print(found.summary())
+        for report in (found,) if isinstance(found, Report) else found.reports:
+            for check in report.checks:
+                print(f"{check.outcome}: {check.name} ({check.evidence})")
+        if _OUTPUT.value:
+            if _EXAMPLES.value and isinstance(found, Report):
+                found.save(_OUTPUT.value, adversarial=found.images)
+            else:
+                found.save(_OUTPUT.value)
+            print(f"report in {_OUTPUT.value}")
 
 
 def run() -> None:

@@ -22,6 +22,7 @@ FLOORS = {
     "files": 0,
     "devices": 0,
     "progress": 0,
+    "stopping": 0,
     "balls": 0,
     "soft_labels": 0,
     "objectives": 0,

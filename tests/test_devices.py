@@ -1,6 +1,7 @@
-"""Devices: what "auto" resolves to on each kind of machine, and a bfloat16 block that leaves no trace behind."""
+"""Devices: what "auto" resolves to on each kind of machine, a bfloat16 block that leaves no trace, and who writes."""
 
 import pathlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from tfadv import devices
 
+CLUSTER = {"worker": ["a:1", "b:1"]}
 OPTION = "auto_mixed_precision_onednn_bfloat16"
 RNG = np.random.default_rng(0)
 LEFT, RIGHT = (tf.constant(RNG.normal(size=(64, 64)), tf.float32) for _ in range(2))
@@ -124,3 +126,31 @@ def test_one_function_multiplies_in_both_precisions_and_float32_keeps_its_bits()
     if devices.cpu_has_bfloat16() and not devices.has_accelerator():
         assert np.abs(rough - expected).max() > 1e-3
     assert product.experimental_get_tracing_count() == 1
+
+
+# Who writes.
+
+
+def process(jobs, kind, index):
+    """A strategy as far as `is_chief` looks at it: a process of a cluster with these jobs."""
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(tf.train.ClusterSpec(jobs), "", kind, index)
+    return SimpleNamespace(cluster_resolver=resolver)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "kind", "index", "chief"),
+    [
+        (CLUSTER, "worker", 0, True),
+        (CLUSTER, "worker", 1, False),
+        ({"chief": ["c:1"], **CLUSTER}, "chief", 0, True),
+        ({"chief": ["c:1"], **CLUSTER}, "worker", 0, False),
+        ({"chief": ["c:1"], **CLUSTER}, "worker", 1, False),
+    ],
+)
+def test_exactly_one_process_of_a_cluster_writes(jobs, kind, index, chief):
+    assert devices.is_chief(process(jobs, kind, index)) is chief
+
+
+def test_a_process_alone_writes():
+    assert devices.is_chief(tf.distribute.get_strategy())
+    assert devices.is_chief(process({}, "", 0))

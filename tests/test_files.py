@@ -1,7 +1,13 @@
 """Writing files: whole or not at all, JSON without NaN, one clear error where nothing can be written."""
 
+import errno
 import json
 import os
+import queue
+import re
+import shutil
+import socket
+import threading
 
 import pytest
 
@@ -101,15 +107,64 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
 
 
 def test_a_held_folder_names_its_holder_to_everybody_else(tmp_path):
-    """A second holder, also in this process, is told the number of the first; the folder is free again afterwards."""
+    """So in this process too; afterwards the folder is free, and gone if it was new."""
     with (
         files.holding(tmp_path / "run"),
-        pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
+        pytest.raises(files.InUse) as caught,
         files.holding(tmp_path / "run"),
     ):
         pass
+    holder = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since [-\d]+ [:\d]+ \(.*pytest.*\)"
+    remedy = "wait until it has ended, or name another folder"
+    assert re.fullmatch(rf"{re.escape(str(tmp_path / 'run'))} is in use by {holder}; {remedy}", str(caught.value))
     with files.holding(tmp_path / "run"):
-        assert (tmp_path / "run/.lock").read_text(encoding="utf-8") == f"process {os.getpid()}"
+        assert os.listdir(tmp_path / "run") == [".lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_held_folder_keeps_what_was_written_into_it(tmp_path):
+    with files.holding(tmp_path / "new/run"):
+        write_text(tmp_path / "new/run/result", "x")
+    assert os.listdir(tmp_path / "new/run") == ["result"]
+
+
+def test_a_lock_whose_holder_died_does_not_keep_anybody_out(tmp_path):
+    (tmp_path / ".lock").write_text("process 1 on another-machine since yesterday (forgotten)")
+    with files.holding(tmp_path):
+        assert "forgotten" not in (tmp_path / ".lock").read_text()
+
+
+def test_whoever_waits_is_told_for_whom_and_comes_next(tmp_path):
+    """The holder removes the folder, as finished work does: the waiting one holds it anew, and not the old file."""
+    told, events, begun = queue.Queue(), [], threading.Event()
+
+    def wait():
+        begun.wait()
+        with files.holding(tmp_path / "run", waiting=told.put):
+            events.append("second")
+            with pytest.raises(files.InUse), files.holding(tmp_path / "run"):
+                pass
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with files.holding(tmp_path / "run"):
+        begun.set()
+        assert f"process {os.getpid()} " in told.get(timeout=60)
+        events.append("first")
+        shutil.rmtree(tmp_path / "run")
+    thread.join(timeout=60)
+    assert events == ["first", "second"]
+
+
+def test_a_disk_without_locks_is_a_user_error(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    remedy = r"No locks available; name a folder that you may write to, on a disk that knows locks"
+    with pytest.raises(UserError, match=remedy) as caught, files.holding(tmp_path):
+        pass
+    assert not isinstance(caught.value, files.InUse)
 
 
 def test_a_folder_that_cannot_be_made_cannot_be_held(tmp_path):

@@ -1,14 +1,15 @@
-"""The wheel: what it holds, and that its console commands work from any folder of a machine without this clone."""
+"""The wheel and the source distribution: what they hold, and that the commands work in any folder without the clone."""
 
 import ast
 import concurrent.futures
 import configparser
+import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from collections.abc import Mapping
@@ -35,6 +36,17 @@ COMMANDS = {
 }
 
 
+def load_matrix():
+    """tools/packaging/matrix.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("matrix", ROOT / "tools/packaging/matrix.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+matrix = load_matrix()
+
+
 def version() -> str:
     tree = ast.parse((ROOT / "tfadv" / "version.py").read_text(encoding="utf-8"))
     return next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
@@ -49,15 +61,19 @@ def call(command: list, cwd: Path, environment: Mapping[str, str] | None = None)
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The wheel, built without a network from a copy, so that no build folder appears in the clone."""
+    return matrix.built(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory) -> tuple[Path, Path]:
+    """(source distribution, the wheel built from it alone)."""
     source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for folder in ("tfadv", "trainers", "attacks"):
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    done = call([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", output, source], cwd=output)
+    done = call(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", output, matrix.copied(source)], cwd=output
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = output.glob("*.whl")
-    return built
+    (archive,), (built,) = output.glob("*.tar.gz"), output.glob("*.whl")
+    return archive, built
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +113,33 @@ def test_the_wheel_holds_one_package_with_every_file(wheel):
         assert found, f"the clone has no {pattern}"
         data |= found
     assert {name for name in names if name.startswith("tfadv/")} == expected | data
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_what_the_wheel_is_built_from(distribution):
+    archive, _ = distribution
+    with tarfile.open(archive) as opened:
+        names = {member.name.partition("/")[2] for member in opened.getmembers() if member.isfile()}
+    patterns = ["tfadv/**/*.py", "tfadv/py.typed", "tfadv/report/*.j2", "tfadv/reproduction/reference/*.csv"]
+    expected = {"setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"}
+    for pattern in (*patterns, *(f"{folder}/*.py" for folder in MAPPED)):
+        found = {file.relative_to(ROOT).as_posix() for file in ROOT.glob(pattern)}
+        assert found, f"the clone has no {pattern}"
+        expected |= found
+    written = {name for name in names if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
+    assert names - written == expected
+
+
+@pytest.mark.slow
+def test_the_wheel_of_the_source_distribution_is_that_of_the_tree(wheel, distribution):
+    _, other = distribution
+    assert other.name == wheel.name
+    mine, theirs = (
+        {name: archive.read(name) for name in archive.namelist()}
+        for archive in (zipfile.ZipFile(wheel), zipfile.ZipFile(other))
+    )
+    assert mine.keys() == theirs.keys()
+    assert [name for name, data in mine.items() if theirs[name] != data] == []
 
 
 @pytest.mark.slow

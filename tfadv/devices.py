@@ -1,4 +1,4 @@
-"""What the machine at hand can do: whether XLA pays, and whether its CPU multiplies bfloat16 natively."""
+"""What the machine at hand can do: whether XLA pays, whether its CPU multiplies bfloat16; which process writes."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ def wants_bfloat16(precision: str) -> bool:
     if precision not in PRECISIONS:
         raise UserError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
     return cpu_has_bfloat16() and not has_accelerator() if precision == "auto" else precision == "bfloat16"
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes the run's files; true wherever there is only one process."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    kinds = resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or ("chief" not in kinds and resolver.task_id == 0)
 
 
 @contextlib.contextmanager

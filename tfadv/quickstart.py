@@ -49,11 +49,17 @@ def run(
         report: receives the lines of progress.
 
     Raises:
-        UserError: another data set; data that cannot be had; an export that does not give the live model's numbers.
+        UserError: another data set; data that cannot be had; an export that does not give the live model's numbers;
+            another process at work in `output`.
     """
     if dataset not in EPSILON:
         raise UserError(f"dataset must be one of {sorted(EPSILON)}, got {dataset!r}")
-    output, began, epsilon = pathlib.Path(output), time.monotonic(), EPSILON[dataset]
+    with files.holding(output):
+        return _run(dataset, pathlib.Path(output), data_dir, report)
+
+
+def _run(dataset: str, output: pathlib.Path, data_dir: str | None, report: Callable[[str], None]) -> Collection:
+    began, epsilon = time.monotonic(), EPSILON[dataset]
     models, training_rows = {}, []
     for name, key in {**MODELS, "independently trained natural model": _SOURCE}.items():
         report(f"[1/4] training: {name}")

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from absl import flags, logging
 
+from tfadv.stopping import end_on_sigterm
+
 # Float rounding of a resized or normalized image may leave the box by a few units in the last place.
 _RANGE_TOLERANCE = 1e-5
 # Attacks compute in float32, which must hold the square of a radius.
@@ -27,7 +29,8 @@ class UserError(ValueError):
 def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]:
     """Wraps a program's `main(argv)`: a `UserError` becomes one line on standard error and exit status 1.
 
-    Use as `app.run(exit_cleanly(main))`; every other exception keeps its traceback, because it is ours to mend.
+    Use as `app.run(exit_cleanly(main))`; every other exception keeps its traceback, because it is ours to mend. SIGTERM
+    ends the program as `tfadv.stopping` says.
     """
 
     # TensorFlow logs a line for each checkpoint; a program shows its own progress. --verbosity still wins.
@@ -40,6 +43,7 @@ def exit_cleanly(main: Callable[[list[str]], Any]) -> Callable[[list[str]], int]
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def guarded(argv: list[str]) -> int:
+        end_on_sigterm()
         try:
             for name in _WRITTEN:
                 if name in flags.FLAGS and flags.FLAGS[name].value == "":

@@ -5,7 +5,6 @@ python -m trainers.prepare_data --dataset=mnist --archives=FOLDER --data_dir=FOL
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from absl import app, flags, logging
@@ -32,8 +31,6 @@ _DATA_DIR = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    # A polite kill then cleans up like any other end of the program.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if flags.FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.WARNING)  # TFDS would speak of downloads that do not happen
     if not sys.stderr.isatty():

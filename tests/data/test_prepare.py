@@ -1,6 +1,5 @@
 """Preparing from archives: whole or not at all, and every wrong file named with both hashes."""
 
-import fcntl
 import hashlib
 import os
 
@@ -167,17 +166,13 @@ def test_the_remains_of_a_killed_run_are_cleared_and_the_archives_are_only_linke
 
 
 def test_a_second_process_is_told_to_wait(archives, tmp_path, verified):
-    work = tmp_path / "tfds" / ".preparing-mnist"
-    work.mkdir(parents=True)
-    (work / "theirs").write_text("theirs")
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process is preparing 'mnist'"):
-            prepare("mnist", archives, tmp_path / "tfds", silent)
-    finally:
-        os.close(handle)
-    assert (work / "theirs").exists()
+    root = tmp_path / "tfds"
+    with room._workspace(root, "mnist") as work:
+        (work / "theirs").write_text("theirs")
+        with pytest.raises(UserError, match=rf"'mnist' in {root} is in use by process {os.getpid()} .*; wait until"):
+            prepare("mnist", archives, root, silent)
+        assert (work / "theirs").exists()
+    assert not root.exists()
 
 
 def test_a_folder_in_the_way_is_reported_and_kept(archives, tmp_path, verified):
@@ -191,5 +186,5 @@ def test_a_folder_in_the_way_is_reported_and_kept(archives, tmp_path, verified):
 
 def test_a_data_dir_that_cannot_be_written_is_reported(archives, tmp_path, verified):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match=r"data_dir: cannot write to .*/file: "):
+    with pytest.raises(UserError, match=r"cannot write to .*/file: .*; name a folder that you may"):
         prepare("mnist", archives, tmp_path / "file", silent)

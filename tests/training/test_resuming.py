@@ -254,7 +254,7 @@ def test_the_folder_of_another_experiment_is_refused_by_field_and_left_as_it_is(
 
 def test_a_folder_in_which_a_run_is_at_work_is_refused(forty, copy):
     before = content(copy)
-    with files.holding(copy), pytest.raises(UserError, match=r"is in use by process \d+; wait until it has ended"):
+    with files.holding(copy), pytest.raises(UserError, match=r"is in use by process \d+ .*; wait until it has ended"):
         resume(forty, copy)
     assert content(copy) == before
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from tfadv.training import STRATEGIES, WorkerLost, is_chief, make_strategy, start_again
+from tfadv.devices import is_chief
+from tfadv.training import STRATEGIES, WorkerLost, make_strategy, start_again
 from tfadv.validation import UserError
 
 
@@ -94,34 +95,6 @@ def test_a_tpu_whose_name_is_given_is_named_in_the_refusal(monkeypatch):
     monkeypatch.setattr(tf.distribute.cluster_resolver.TPUClusterResolver, "connect", refuse)
     with pytest.raises(UserError, match=r"found no TPU at 'v5e-8' \(no v5e-8\); run on a TPU machine"):
         make_strategy("tpu", tpu="v5e-8")
-
-
-# Who writes.
-
-
-def process(jobs, kind, index):
-    """A strategy as far as `is_chief` looks at it: a process of a cluster with these jobs."""
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(tf.train.ClusterSpec(jobs), "", kind, index)
-    return SimpleNamespace(cluster_resolver=resolver)
-
-
-@pytest.mark.parametrize(
-    ("jobs", "kind", "index", "chief"),
-    [
-        (CLUSTER, "worker", 0, True),
-        (CLUSTER, "worker", 1, False),
-        ({"chief": ["c:1"], **CLUSTER}, "chief", 0, True),
-        ({"chief": ["c:1"], **CLUSTER}, "worker", 0, False),
-        ({"chief": ["c:1"], **CLUSTER}, "worker", 1, False),
-    ],
-)
-def test_exactly_one_process_of_a_cluster_writes(jobs, kind, index, chief):
-    assert is_chief(process(jobs, kind, index)) is chief
-
-
-def test_a_process_alone_writes():
-    assert is_chief(tf.distribute.get_strategy())
-    assert is_chief(process({}, "", 0))
 
 
 # A process that starts again.

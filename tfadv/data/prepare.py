@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -18,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tfadv import data
+from tfadv import data, files
 from tfadv.data import through_tfds
 from tfadv.data.spec import DatasetSpec
 from tfadv.validation import UserError
@@ -140,42 +139,20 @@ def _build(spec: DatasetSpec, source: pathlib.Path, work: pathlib.Path) -> pathl
 
 @contextlib.contextmanager
 def _workspace(root: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
-    """An empty temporary folder in `root`, held by this process alone and removed at the end.
-
-    A process that was killed leaves its folder; the lock on it dies with the process, so the next one takes it over.
-    """
+    """An empty temporary folder in `root`, held by this process alone and removed at the end."""
     created = [folder for folder in (root, *root.parents) if not folder.exists()]
     work = root / f".preparing-{name}"
     try:
-        _made(work)
-        handle = os.open(work, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"data_dir: cannot write to {root}: {error.strerror}; name another folder") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another process is preparing {name!r} in {root}; wait until it has finished") from error
-        if not (work.exists() and os.path.samestat(os.fstat(handle), work.stat())):
-            raise UserError(f"another process has just finished preparing {name!r} in {root}; run again")
-        _empty(work)
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            for folder in created:  # innermost first; one that received the data set is not empty and stays
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        with files.locked(root / f".preparing-{name}.lock", f"{name!r} in {root}"):
+            shutil.rmtree(work, ignore_errors=True)  # what a process left that was killed
+            try:
+                yield _made(work)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     finally:
-        os.close(handle)
-
-
-def _empty(folder: pathlib.Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        for folder in created:  # innermost first; one that received the data set is not empty and stays
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _made(folder: pathlib.Path) -> pathlib.Path:

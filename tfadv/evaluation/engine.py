@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfadv import attacks
+from tfadv import attacks, devices, files
 from tfadv.attacks.search import SEEDS, check_seed
 from tfadv.balls import BALLS
 from tfadv.data.subset import check_limit, stratified_subset
@@ -83,7 +84,7 @@ def evaluate(
         budget: "10 min": evaluates as many examples as this time allows, a stratified sample; an attack that has begun
             on some examples is not broken off, and a check that time did not allow leaves the verdict at unverified.
         state: a folder that receives what is finished; a run that was killed continues from it with the same result.
-            It is removed at the end.
+            It is removed at the end. No other process may use it meanwhile.
         seed: of the subset and of the random starts.
         bounds: (lowest, highest) pixel value.
         precision, batch_size: as in `tfadv.attacks.compiled`.
@@ -95,8 +96,8 @@ def evaluate(
 
     Raises:
         UserError: unusable data, model, threat model or suite; a model that draws random numbers (without suite
-            "rand"), depends on the batch, gives probabilities or changes when it classifies. The message names the
-            argument and the remedy.
+            "rand"), depends on the batch, gives probabilities or changes when it classifies; a `state` that another
+            process is at work in. The message names the argument and the remedy.
     """
     if not isinstance(norm, str) or norm not in UNITS:
         raise UserError(f"norm must be one of {sorted(BALLS)}, got {norm!r}")
@@ -141,29 +142,30 @@ def evaluate(
 
     long = isinstance(suite, str) and suite in suites.LONG
     what = suite if isinstance(suite, str) else "suite"
-    tried = in_portions(attack, y, seed=seed, what=what, budget=spend, pilot=long)
-    for number, each in enumerate(runnable):
-        if each.limit is not None and (deadline is None or time.monotonic() < deadline):
-            rows = np.flatnonzero(tried & (~subject.broken if each.survivors else subject.correct))
-            subject.attack(number, each.config, subject.some(rows, each.limit), survivors=each.survivors)
-    given = dict(sources or {})
-    if suite == "full" and train is not None:
-        given |= _twins(model, train, (x, y), subject)
-    for source_name, source in given.items():
-        subject.transfer(source_name, source, _crafting(parts))
-    subject.finish(tried)
-    robust = 1 - float(subject.broken.mean())
-    examples = _examples(subject)
-    made: tuple[Check, ...] = ()
-    verdict = None
-    if check:
-        progress = Progress("checks", unit="checks")
-        effort = checks.THOROUGH if long else checks.QUICK
-        made = checks.carry_out(subject, effort, progress=progress, deadline=deadline)
-        progress.close()
-        worst = 1 - float((subject.broken | subject.by_checks).mean())
-        verdict = decide(subject.count, robust, worst, made, claimed)
-    report = Report(
+    with _held(state):
+        tried = in_portions(attack, y, seed=seed, what=what, budget=spend, pilot=long)
+        for number, each in enumerate(runnable):
+            if each.limit is not None and (deadline is None or time.monotonic() < deadline):
+                rows = np.flatnonzero(tried & (~subject.broken if each.survivors else subject.correct))
+                subject.attack(number, each.config, subject.some(rows, each.limit), survivors=each.survivors)
+        given = dict(sources or {})
+        if suite == "full" and train is not None:
+            given |= _twins(model, train, (x, y), subject)
+        for source_name, source in given.items():
+            subject.transfer(source_name, source, _crafting(parts))
+        subject.finish(tried)
+        robust = 1 - float(subject.broken.mean())
+        examples = _examples(subject)
+        made: tuple[Check, ...] = ()
+        verdict = None
+        if check:
+            progress = Progress("checks", unit="checks")
+            effort = checks.THOROUGH if long else checks.QUICK
+            made = checks.carry_out(subject, effort, progress=progress, deadline=deadline)
+            progress.close()
+            worst = 1 - float((subject.broken | subject.by_checks).mean())
+            verdict = decide(subject.count, robust, worst, made, claimed)
+    return Report(
         name=name or getattr(model, "name", None) or type(model).__name__,
         dataset=dataset,
         threat=ThreatModel(norm, float(epsilon), bounds),
@@ -196,9 +198,18 @@ def evaluate(
             "claimed": claimed,
         },
     )
-    if state is not None:
+
+
+@contextlib.contextmanager
+def _held(state: str | os.PathLike | None) -> Iterator[None]:
+    """Keeps other evaluations out of the folder, which a cluster shares; removes it if all went well."""
+    if state is None:
+        yield
+        return
+    chief = devices.is_chief(tf.distribute.get_strategy())
+    with files.holding(state) if chief else contextlib.nullcontext():
+        yield
         shutil.rmtree(state, ignore_errors=True)
-    return report
 
 
 def _crafting(parts: tuple[suites.Part, ...]) -> Any:

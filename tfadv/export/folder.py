@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from tfadv import files
 from tfadv.validation import UserError
 
 
@@ -22,9 +23,15 @@ def replacing_folder(directory: str | os.PathLike, mark: str, kind: str) -> Iter
         kind: what such a folder is, for the message: "a SavedModel".
 
     Raises:
-        UserError: `directory` is a file or a folder of another kind, or cannot be written.
+        UserError: `directory` is a file or a folder of another kind, or cannot be written, or another process is
+            writing it.
     """
     directory = pathlib.Path(directory)
+    with files.locked(directory.parent / f".{directory.name}.lock", directory):
+        yield from _replacing(directory, mark, kind)
+
+
+def _replacing(directory: pathlib.Path, mark: str, kind: str) -> Iterator[pathlib.Path]:
     try:
         content = [entry.name for entry in directory.iterdir()] if directory.is_dir() else []
         if (content and mark not in content) or directory.is_file():

@@ -61,9 +61,7 @@ def trained_run(settings: Mapping[str, Any], context: Context) -> pathlib.Path:
             return trained(
                 experiment, folder, label=settings["experiment"], report=context.report, data_dir=context.data_dir
             )
-        except UserError as error:
-            if "is in use by" not in str(error):
-                raise
+        except files.InUse:
             time.sleep(_WAIT)
 
 

@@ -103,22 +103,30 @@ def _finished(output: pathlib.Path, job: Job) -> dict[str, Any] | None:
 
 
 def perform(job: Job, output: pathlib.Path, data_dir: str | None) -> str | None:
-    """Does one job and stores its result; None, or in one line why it failed."""
+    """Does one job and stores its result; None, or in one line why it failed.
+
+    A job that another process is at work on is waited for, and then taken as it is: plans in one folder share the work.
+    """
     work = output / "work" / job.identity
-    work.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
 
     def say(line: str) -> None:
         print(f"  {job.key}: {line}", file=sys.stderr, flush=True)
 
     try:
-        # Two plans in one folder would write over each other's work.
-        with files.holding(work):
-            result = job.work(job.settings, Context(work, output / "runs", data_dir, say))
+        with files.holding(work, waiting=lambda holder: say(f"waits for {holder}")):
+            if _finished(output, job) is None:
+                _do(job, output, Context(work, output / "runs", data_dir, say))
+            shutil.rmtree(work, ignore_errors=True)
     except Exception as error:
         # Whatever a job does wrong, the others are worth finishing; the whole story is kept with its work.
         files.write_text(work / "error.txt", traceback.format_exc())
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]} ({work / 'error.txt'})"
+    return None
+
+
+def _do(job: Job, output: pathlib.Path, context: Context) -> None:
+    began = time.monotonic()
+    result = job.work(job.settings, context)
     values = {
         "job": job.key,
         "work": f"{job.work.__module__}.{job.work.__name__}",
@@ -128,8 +136,6 @@ def perform(job: Job, output: pathlib.Path, data_dir: str | None) -> str | None:
         "environment": training.environment(),
     }
     files.write_json(_place(output, job.identity), files.sealed(values))
-    shutil.rmtree(work, ignore_errors=True)
-    return None
 
 
 Outcomes = Iterator[tuple[str, str | None]]

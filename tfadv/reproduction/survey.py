@@ -128,11 +128,17 @@ class _Survey:
 
     def measure(self, member: str, test: tfadv.data.Arrays) -> None:
         """Trains the member and measures every column that is not there yet; each is on disk as soon as it is done."""
+        states = self.output / "states" / member
+        with files.holding(states):
+            self._measure(member, test, states)
+            shutil.rmtree(states, ignore_errors=True)
+
+    def _measure(self, member: str, test: tfadv.data.Arrays, states: pathlib.Path) -> None:
         run = self.output / "runs" / member
         trained(self.experiments[member], run, label=member, report=self.report, data_dir=self.data_dir)
         model = load(run / "model.keras")
         about = self._training(member, run, model)
-        path, states = self._path(self.output, member), self.output / "states" / member
+        path = self._path(self.output, member)
         found = read_json(path) or {}
         columns = found.get("columns", {}) if found.get("weights") == about["weights"] else {}
         searched = "bfloat16" if devices.wants_bfloat16(self.precision) else "float32"
@@ -152,7 +158,6 @@ class _Survey:
             self.report(f"{member}: measured before, {about['step']:,} steps")
         else:
             files.write_json(path, now)
-        shutil.rmtree(states, ignore_errors=True)
 
     def _training(self, member: str, run: pathlib.Path, model: Any) -> dict[str, Any]:
         """What there is to say of the member before it is attacked."""

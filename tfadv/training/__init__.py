@@ -14,6 +14,5 @@ from tfadv.training.runner import run as run
 from tfadv.training.runner import save as save
 from tfadv.training.strategies import STRATEGIES as STRATEGIES
 from tfadv.training.strategies import WorkerLost as WorkerLost
-from tfadv.training.strategies import is_chief as is_chief
 from tfadv.training.strategies import make_strategy as make_strategy
 from tfadv.training.strategies import start_again as start_again

@@ -21,11 +21,12 @@ import tensorflow as tf
 
 import tfadv.data
 from tfadv import attacks, files
+from tfadv.devices import is_chief
 from tfadv.training import experiment as experiments
 from tfadv.training import pipeline, record
 from tfadv.training.experiment import Experiment
 from tfadv.training.loop import Loop
-from tfadv.training.strategies import LOST, WorkerLost, is_chief
+from tfadv.training.strategies import LOST, WorkerLost
 from tfadv.validation import UserError
 
 # What the log calls the accuracy under the validation's attack.

@@ -47,15 +47,6 @@ def make_strategy(name: str, tpu: str = "") -> tf.distribute.Strategy:
     raise UserError(f"strategy must be one of {list(STRATEGIES)}, got {name!r}")
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run's files; true wherever there is only one process."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    kinds = resolver.cluster_spec().jobs
-    return resolver.task_type == "chief" or ("chief" not in kinds and resolver.task_id == 0)
-
-
 def start_again() -> NoReturn:
     """Replaces this process by a new one of the same command: a cluster does not take back a process that was lost.
 

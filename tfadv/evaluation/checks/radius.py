@@ -71,7 +71,9 @@ def monotone(subject: Subject, effort: Effort) -> Finding:
     rises = accuracy - np.minimum.accumulate(accuracy)
     at = int(rises.argmax())
     limit = max(0.01, 2 * math.sqrt(accuracy[at] * (1 - accuracy[at]) / len(rows)))
-    area = float(np.trapezoid(np.minimum.accumulate(accuracy), radii) / radii[-1])
+    lowest = np.minimum.accumulate(accuracy)
+    # The trapezoidal rule; np.trapezoid is of NumPy 2.
+    area = float(np.diff(radii) @ (lowest[:-1] + lowest[1:]) / 2 / radii[-1])
     evidence = f"largest rise {rises[at]:.1%} at epsilon {radii[at]:.4g}; area under the curve {area:.3f} of 1"
     # The unbounded radius would squeeze all others to the left.
     shown = radii <= max(4 * subject.epsilon, radii[0]) * (1 + 1e-6)
