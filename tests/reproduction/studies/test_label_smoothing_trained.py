@@ -57,6 +57,12 @@ def test_counts_are_printed_ours_and_strong():
     assert "AutoAttack 0 higher and 0 lower of 4" in first
 
 
+def test_a_mean_over_no_net_is_not_printed():
+    """Of CIFAR LeNet only the natural one is there."""
+    findings = STUDIES["table2"].render(RESULTS).findings
+    assert [each.partition(",")[0] for each in findings if "mean over label smoothing" in each] == ["MNIST LeNet"]
+
+
 def test_what_half_of_epsilon_leaves_of_cifar():
     (words,) = (each for each in STUDIES["table3"].render(RESULTS).findings if each.startswith("CIFAR LeNet, natural"))
     assert "0.05 printed 1.5%, ours 3.0%, at half of it 3.0%" in words

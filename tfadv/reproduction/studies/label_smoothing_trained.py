@@ -85,7 +85,8 @@ def _bounded(attack: str, results: Results) -> Rendering:
             figures[panel] = _bars(title, setup.name, bars)
             means = [(label, mean_of(numbers, setup.name, what)) for label, (numbers, what) in bars.items()]
             words = ", ".join(f"{label} {mean:.1f}%" for label, mean in means if mean is not None)
-            findings.append(f"{setup.name}, {middle}, mean over label smoothing: {words}.")
+            if words:  # else only classifiers beside label smoothing are finished
+                findings.append(f"{setup.name}, {middle}, mean over label smoothing: {words}.")
     if own:
         kinds = {"printed": paper, "own labels": own, "true labels": true, STRONG: strong}
         findings.insert(0, f"Cells of label smoothing against the natural classifier: {counts(kinds)}.")
