@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tfadv import attacks, data, evaluation, models, training
+from tfadv import attacks, data, evaluation, files, models, training
 from tfadv.attacks import Pgd
 from tfadv.experiments import EXPERIMENTS
 from tfadv.reproduction import families, survey
@@ -214,6 +214,12 @@ def test_killed_within_a_suite_it_goes_on_after_the_stage_that_was_done(done, co
     for now, before in zip(table["members"], done[0]["members"], strict=True):
         for name in COLUMNS:
             assert now["columns"][name]["accuracy"] == before["columns"][name]["accuracy"]
+
+
+def test_a_member_that_another_process_is_measuring_is_refused(copy, work):
+    with files.holding(copy / "states/plain"), pytest.raises(files.InUse, match="plain is in use by process"):
+        measure(copy)
+    assert work == []
 
 
 def test_a_run_of_another_family_is_not_measured_for_this_one(copy, monkeypatch):

@@ -69,8 +69,8 @@ def survey(
         The content of table.json.
 
     Raises:
-        UserError: an unknown family or member, a record that was measured otherwise, or whatever training and attacks
-            refuse.
+        UserError: an unknown family or member, a record that was measured otherwise, a member that another process is
+            at work on, or whatever training and attacks refuse.
     """
     experiments = members_of(family)
     unknown = sorted(set(members or ()) - set(experiments))
