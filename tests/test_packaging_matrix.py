@@ -64,11 +64,13 @@ def short(version: str) -> str:
 
 
 def interpreter(name: str) -> str:
-    """The path of an interpreter that can make environments, or a skip."""
+    """The path of an interpreter that can make environments; the one that runs this where there is none of that name.
+
+    A shim of a version manager is found whether or not its interpreter is chosen.
+    """
     found = shutil.which(name)
-    # A shim of a version manager is found whether or not its interpreter is chosen.
     if found is None or subprocess.run([found, "-c", "import ensurepip, venv"], capture_output=True).returncode:
-        pytest.skip(f"there is no {name} that can make virtual environments")
+        return sys.executable
     return found
 
 
@@ -82,9 +84,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("which", "python"),
-    [("oldest", sys.executable), ("oldest", "python3.10"), ("newest", sys.executable)],
-    ids=["oldest", "oldest on Python 3.10", "newest"],
+    ("which", "python"), [("oldest", "python3.10"), ("newest", sys.executable)], ids=["oldest", "newest"]
 )
 def test_it_trains_evaluates_exports_and_loads_again_with_these_packages(which, python, wheel, tmp_path):
     """About two gigabytes and some minutes each; the versions are in the log (pytest -rP)."""
