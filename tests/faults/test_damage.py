@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tfadv import evaluate, models, training
+from tfadv.data import DATASETS
+from tfadv.data.prepare import prepare
 from tfadv.evaluation import subject
 from tfadv.report import compare
 from tfadv.reproduction import run
@@ -135,6 +137,24 @@ def test_an_evaluation_goes_on_to_the_same_report(damage, tmp_path, fault_counts
         damage,
         lambda **counts: fault_counts(f"state of an evaluation, {damage.__name__}", **counts),
     )
+
+
+@every_damage
+def test_a_damaged_archive_is_refused_before_anything_is_written(damage, shared_data, tmp_path, fault_counts):
+    """Of MNIST: every file has a hash, so that nothing else passes for it."""
+    source, names = shared_data / "mnist", DATASETS["mnist"].archives
+    random, refused = np.random.default_rng(0), 0
+    for number in range(TIMES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in names:
+            shutil.copyfile(source / name, folder / name)
+        name, other = names[number % len(names)], names[(number + 1) % len(names)]
+        damage(folder / name, random, source / other)
+        with pytest.raises(UserError, match=name):
+            prepare("mnist", folder, tmp_path / "tfds", str)
+        refused += not (tmp_path / "tfds").exists()
+    fault_counts(f"archives of a data set, {damage.__name__}", injected=TIMES, clear_error=refused)
 
 
 @pytest.mark.parametrize("damage", [flip, cut])
