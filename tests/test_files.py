@@ -116,7 +116,8 @@ def test_a_held_folder_names_its_holder_to_everybody_else(tmp_path, monkeypatch)
         files.holding(tmp_path / "run"),
     ):
         pass
-    holder = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since [-\d]+ [:\d]+ \(python -m trainers\.train '--workdir=my run'\)"
+    command = re.escape("(python -m trainers.train '--workdir=my run')")
+    holder = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since [-\d]+ [:\d]+ {command}"
     remedy = "wait until it has ended, or name another folder"
     assert re.fullmatch(rf"{re.escape(str(tmp_path / 'run'))} is in use by {holder}; {remedy}", str(caught.value))
     with files.holding(tmp_path / "run"):
