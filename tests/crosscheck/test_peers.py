@@ -8,6 +8,7 @@ import pytest
 
 from tfadv.attacks import Fgm, Mim, Pgd
 from tfadv.crosscheck import PEERS, peers
+from tfadv.crosscheck.comparison import compare
 from tfadv.crosscheck.peers import BOX, NotShared, Peer, batches, by_batch, check_shared, require
 from tfadv.validation import UserError
 
@@ -110,3 +111,19 @@ def test_iterations_of_hop_skip_jump_fit_into_the_queries():
     assert peers.hop_skip_jump_iterations(488, 100) == 2
     assert peers.hop_skip_jump_iterations(489 + 225, 100) == 4
     assert peers.hop_skip_jump_iterations(1, 100) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "module"), [("foolbox", "foolbox"), ("art", "art")])
+def test_in_l1_peers_step_along_the_whole_gradient_and_are_weaker(name, module, linear_net, examples):
+    """Along a gradient g of 64 pixels, linf distance d to a boundary is l1 distance d ||g||_1^2 / ||g||_2^2 <= 64 d."""
+    pytest.importorskip("torch", reason="PyTorch is optional: it pulls gigabytes")
+    pytest.importorskip(module, reason=f"{module} is optional: it needs PyTorch")
+    budget = float(64 * np.median(examples.linf))
+    configs = (Fgm(budget, norm="l1"), Pgd(budget, step_size=budget / 4, steps=10, norm="l1"))
+    strength = compare(linear_net, examples.x, examples.y, configs, {name: PEERS[name]}, report=lambda _: None)
+    assert len(strength.rows) == 2
+    for row in strength.rows:
+        assert (row.verdict, row.share_of_equal_flags) == ("passes", None), row
+        assert 0 < row.peer_success <= row.success
+        assert "whole gradient" in row.differs
