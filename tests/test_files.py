@@ -109,14 +109,14 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
 
 def test_a_held_folder_names_its_holder_to_everybody_else(tmp_path, monkeypatch):
     """So in this process too; afterwards the folder is free, and gone if it was new."""
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "trainers.train", "--workdir=my run"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "program", "--workdir=my run"])
     with (
         files.holding(tmp_path / "run"),
         pytest.raises(files.InUse) as caught,
         files.holding(tmp_path / "run"),
     ):
         pass
-    command = re.escape("(python -m trainers.train '--workdir=my run')")
+    command = re.escape("(python -m program '--workdir=my run')")
     holder = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since [-\d]+ [:\d]+ {command}"
     remedy = "wait until it has ended, or name another folder"
     assert re.fullmatch(rf"{re.escape(str(tmp_path / 'run'))} is in use by {holder}; {remedy}", str(caught.value))
