@@ -52,6 +52,35 @@ def test_what_is_half_done_is_cleaned_up_and_a_line_says_why(times):
     assert err == "stopped by SIGTERM; the same command continues from what is finished\n"
 
 
+# Python drops an exception of these two, and so a first attempt to end.
+DROPS = {
+    "callback of the garbage collector": """
+    import gc
+    gc.callbacks.append(lambda phase, info: time.sleep(0.5))
+    gc.collect()
+    time.sleep(60)
+""",
+    "__del__": """
+    class Slow:
+        def __del__(self):
+            time.sleep(0.5)
+    Slow()
+    time.sleep(60)
+""",
+}
+
+
+@pytest.mark.parametrize("work", DROPS.values(), ids=DROPS)
+def test_it_ends_also_where_python_drops_what_is_raised(work):
+    process = begun(work.strip())
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == stopping.STATUS
+    assert out == "cleaned up\n"
+    assert err == "stopped by SIGTERM; the same command continues from what is finished\n"
+
+
 def test_a_call_that_does_not_return_ends_after_the_grace():
     process = begun(HANG)
     time.sleep(1)  # it says that it is ready before it hangs

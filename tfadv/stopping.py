@@ -8,10 +8,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 STATUS = 128 + signal.SIGTERM  # as a shell reports a process that the signal killed
+_LATER = 0.05  # seconds, by which a callback is over
 GRACE = 10.0  # seconds; batch systems and container managers kill after 10 to 30
 
 
@@ -27,12 +29,31 @@ def end_on_sigterm() -> None:
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     threading.Thread(target=_end_at_last, args=(heard,), daemon=True).start()
     signal.signal(signal.SIGTERM, _end)
+    sys.unraisablehook = functools.partial(_end_again, sys.unraisablehook)
+
+
+class _Stopped(SystemExit):
+    """Raised where the signal was heard."""
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: nothing breaks off what is cleaned up now
+    _tell()
+    raise _Stopped(STATUS)
+
+
+@functools.cache
+def _tell() -> None:
     print("stopped by SIGTERM; the same command continues from what is finished", file=sys.stderr, flush=True)
-    raise SystemExit(STATUS)
+
+
+def _end_again(before: Callable[[Any], None], unraisable: Any) -> None:
+    """What is raised in a callback of the garbage collector or a `__del__` is dropped: once more, a little later."""
+    if not isinstance(unraisable.exc_value, _Stopped):
+        before(unraisable)
+        return
+    signal.signal(signal.SIGTERM, _end)
+    threading.Timer(_LATER, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _end_at_last(heard: int) -> None:

@@ -38,6 +38,7 @@ def test_a_program_that_is_asked_to_stop_ends_soon_and_continues(kind, programs,
             process.terminate()
             _, errors = process.communicate(timeout=120)
             assert time.monotonic() - asked < 2 * stopping.GRACE
+        if process.returncode:
             # A shell gives both the same number. The signal kills where Python has not yet, or no longer, handlers.
             assert process.returncode in (stopping.STATUS, -signal.SIGTERM), errors
             if process.returncode == stopping.STATUS:
@@ -46,7 +47,8 @@ def test_a_program_that_is_asked_to_stop_ends_soon_and_continues(kind, programs,
             assert "Traceback" not in errors
             stops += 1
             continue
-        assert process.returncode == 0, errors
+        # It came to its end, perhaps just before it was asked to stop.
+        assert LINE not in errors
         assert programs.result(kind, folder) == expected
         finished += 1
     assert programs.finished(kind, tmp_path / f"run {finished}") == expected

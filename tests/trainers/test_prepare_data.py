@@ -52,7 +52,7 @@ def test_a_killed_run_leaves_no_data_set_and_the_next_run_cleans_up(shared_data,
     wait(process, half_way)
     process.kill()
     finish(process)
-    assert [path.name for path in tmp_path.iterdir()] == [".preparing-mnist"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".preparing-mnist", ".preparing-mnist.lock"]
     (remains,) = tmp_path.glob(".preparing-mnist/prepared/mnist/*incomplete*")
 
     process = start(*flags)
