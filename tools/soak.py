@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfadv import attacks, data, evaluate, files, models, training
+from tfadv import attacks, data, files, models, training
+from tfadv.evaluation import evaluate
 from tfadv.report.tables import Table
 
 WARM_UP = 5  # rounds
