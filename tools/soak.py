@@ -15,7 +15,6 @@ import argparse
 import gc
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfadv import attacks, data, files, models, training
+from tfadv.crosscheck.benchmark import machine
 from tfadv.evaluation import evaluate
 from tfadv.report.tables import Table
 
@@ -51,13 +51,6 @@ def memory() -> float:
     """Resident memory of this process, MiB, as Linux counts it."""
     pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def processor() -> str:
-    """What Linux calls the processor, or its architecture."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def soak(seconds: float, report: Callable[[str], None], *, check: bool = True) -> list[dict[str, Any]]:
@@ -139,6 +132,7 @@ def page(rounds: list[dict[str, Any]], found: dict[str, Any], environment: dict[
     """The README of a folder of results: what was found, some of the rounds, versions and hardware."""
     every = max(1, len(rounds) // _SHOWN)
     some = [each for each in rounds if each["round"] % every == 0 or each["round"] in (1, WARM_UP, len(rounds))]
+    again = sum(each["traces_again"] for each in rounds[WARM_UP:])
     table = Table(_HEAD, tuple(_cells(each) for each in some)).markdown()
     return f"""# Soak
 
@@ -149,7 +143,7 @@ edit. soak.json has every round.
 {found["first_mib"]:.0f} to {found["last_mib"]:.0f} MiB: {found["growth"]:+.1%}, {found["allowed"]:.0%} being allowed;
 {found["mib_per_minute"]:+.2f} MiB a minute by least squares. Each of these rounds traced
 {found["traces"] if found["traces_constant"] else "a changing number of"} programs anew, and the attack that was
-compiled before the first round none. Robust accuracies found: {", ".join(map(str, found["accuracies"]))}.
+compiled before the first round {again or "none"}. Robust accuracies found: {", ".join(map(str, found["accuracies"]))}.
 
 {table}
 
@@ -164,7 +158,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=pathlib.Path, help="Receives soak.json and README.md.")
     options = parser.parse_args(arguments)
     rounds = soak(60 * options.minutes, lambda line: print(line, flush=True), check=options.check)
-    found, environment = judged(rounds), {**training.environment(), "processor": processor()}
+    found, environment = judged(rounds), {**training.environment(), "processor": machine()["processor"]}
     if options.output:
         values = {"found": found, "environment": environment, "rounds": rounds}
         files.write_json(options.output / "soak.json", values)
